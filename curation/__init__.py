@@ -1,0 +1,1 @@
+"""Raw problems become a training set, with the lineage of every row."""

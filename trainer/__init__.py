@@ -1,0 +1,1 @@
+"""DAPO: learns on a curated set with dynamic sampling."""
