@@ -1,1 +1,56 @@
-"""DAPO: learns on a curated set with dynamic sampling."""
+"""Trainer: DAPO, with GRPO and Dr. GRPO as settings of it.
+
+    from trainer import TrainConfig, train
+    train(TrainConfig(data="curated/", model="Qwen/Qwen3-0.6B", output="runs/first"))
+
+Importing this package loads no torch: each name's module comes in when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainer.config import TrainConfig
+    from trainer.evaluation import EvalConfig, EvalResult, EvalSet, evaluate, load_eval_set
+    from trainer.loop import TrainResult, train
+    from trainer.sft import Pair, WarmStartConfig, WarmStartResult, read_pairs, warm_start
+
+_HOME = {
+    "EvalConfig": "evaluation",
+    "EvalResult": "evaluation",
+    "EvalSet": "evaluation",
+    "Pair": "sft",
+    "TrainConfig": "config",
+    "TrainResult": "loop",
+    "WarmStartConfig": "sft",
+    "WarmStartResult": "sft",
+    "evaluate": "evaluation",
+    "load_eval_set": "evaluation",
+    "read_pairs": "sft",
+    "train": "loop",
+    "warm_start": "sft",
+}
+
+__all__ = [
+    "EvalConfig",
+    "EvalResult",
+    "EvalSet",
+    "Pair",
+    "TrainConfig",
+    "TrainResult",
+    "WarmStartConfig",
+    "WarmStartResult",
+    "evaluate",
+    "load_eval_set",
+    "read_pairs",
+    "train",
+    "warm_start",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'trainer' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"trainer.{_HOME[name]}"), name)

@@ -1,0 +1,121 @@
+"""Log-probabilities and entropies of chosen tokens without ever holding `[tokens, vocabulary]`.
+
+At 8k tokens and a 150k vocabulary the float32 logits alone would take 4.8 GB, their softmax and gradient as
+much again. Here a chunk of tokens at a time goes through the output layer, in the forward and again in the
+backward pass, whose gradient is written down instead of recorded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LOGITS_AT_ONCE = 1 << 24
+"""Elements of a chunk's logits: 64 MB in float32."""
+
+
+def token_logprobs(
+    hidden_RD: Tensor,
+    weight_VD: Tensor,
+    bias_V: Tensor | None,
+    targets_R: Tensor,
+    temperature: float = 1.0,
+    logits_at_once: int = LOGITS_AT_ONCE,
+) -> tuple[Tensor, Tensor]:
+    """Log-probability of each target and entropy of its distribution, both `[R]`, in natural units.
+
+    The logits are `hidden @ weight.T + bias`, computed in the weights' dtype, then taken to float32 (float64
+    stays) and divided by `temperature`, as the sampler does. Differentiable in hidden states, weight and bias.
+    """
+    if hidden_RD.shape[0] == 0:
+        zero = (hidden_RD.sum() * 0).expand(0)
+        return zero, zero
+    logprobs_R, entropies_R = _TokenLogprobs.apply(
+        hidden_RD, weight_VD, bias_V, targets_R, temperature, max(1, logits_at_once // weight_VD.shape[0])
+    )
+    return logprobs_R, entropies_R
+
+
+def logprobs_from_logits(
+    logits_RV: Tensor, targets_R: Tensor, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """The same from logits that exist already; for models whose output layer is not a plain linear map."""
+    log_softmax_RV = torch.log_softmax(_at_least_float32(logits_RV) / temperature, dim=-1)
+    logprobs_R = log_softmax_RV.gather(-1, targets_R[..., None]).squeeze(-1)
+    return logprobs_R, -(log_softmax_RV.exp() * log_softmax_RV).sum(-1)
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _log_softmax(hidden_RD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, temperature: float) -> Tensor:
+    logits_RV = torch.nn.functional.linear(hidden_RD, weight_VD, bias_V)
+    return torch.log_softmax(_at_least_float32(logits_RV).div(temperature), dim=-1)
+
+
+class _TokenLogprobs(torch.autograd.Function):
+    """With p = softmax(z / T): d log p_y / dz = (1[y] - p) / T and dH / dz = -p (log p + H) / T."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_RD: Tensor,
+        weight_VD: Tensor,
+        bias_V: Tensor | None,
+        targets_R: Tensor,
+        temperature: float,
+        chunk: int,
+    ) -> tuple[Tensor, Tensor]:
+        logprobs, entropies = [], []
+        for rows_RD, targets in zip(hidden_RD.split(chunk), targets_R.split(chunk), strict=True):
+            log_softmax_RV = _log_softmax(rows_RD, weight_VD, bias_V, temperature)
+            logprobs.append(log_softmax_RV.gather(-1, targets[:, None]).squeeze(-1))
+            entropies.append(-(log_softmax_RV.exp() * log_softmax_RV).sum(-1))
+        logprobs_R, entropies_R = torch.cat(logprobs), torch.cat(entropies)
+        ctx.save_for_backward(hidden_RD, weight_VD, bias_V, targets_R, entropies_R)
+        ctx.temperature, ctx.chunk = temperature, chunk
+        ctx.set_materialize_grads(False)
+        return logprobs_R, entropies_R
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        grad_logprobs_R, grad_entropies_R = gradients
+        hidden_RD, weight_VD, bias_V, targets_R, entropies_R = ctx.saved_tensors
+        if grad_logprobs_R is None and grad_entropies_R is None:
+            return (None,) * 6
+        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        grad_hidden = torch.empty_like(hidden_RD) if needs_hidden else None
+        # Summed over the chunks in at least float32: bfloat16 would lose the later chunks' addends.
+        wide = torch.promote_types(weight_VD.dtype, torch.float32)
+        grad_weight = torch.zeros_like(weight_VD, dtype=wide) if needs_weight else None
+        grad_bias = torch.zeros_like(bias_V, dtype=wide) if needs_bias and bias_V is not None else None
+        for start in range(0, len(targets_R), ctx.chunk):
+            part = slice(start, start + ctx.chunk)
+            log_softmax_RV = _log_softmax(hidden_RD[part], weight_VD, bias_V, ctx.temperature)
+            softmax_RV = log_softmax_RV.exp()
+            grad_RV = torch.zeros_like(softmax_RV)
+            if grad_entropies_R is not None:
+                grad_RV -= (
+                    softmax_RV * (log_softmax_RV + entropies_R[part, None]) * grad_entropies_R[part, None]
+                )
+            if grad_logprobs_R is not None:
+                grad_RV.addcmul_(softmax_RV, grad_logprobs_R[part, None], value=-1)
+                grad_RV.scatter_add_(1, targets_R[part, None], grad_logprobs_R[part, None].to(grad_RV.dtype))
+            grad_RV = grad_RV.div_(ctx.temperature).to(weight_VD.dtype)
+            if grad_hidden is not None:
+                grad_hidden[part] = grad_RV @ weight_VD
+            if grad_weight is not None:
+                grad_weight += grad_RV.T @ hidden_RD[part]
+            if grad_bias is not None:
+                grad_bias += grad_RV.sum(0)
+        return (
+            grad_hidden,
+            None if grad_weight is None else grad_weight.to(weight_VD.dtype),
+            None if grad_bias is None or bias_V is None else grad_bias.to(bias_V.dtype),
+            None,
+            None,
+            None,
+        )

@@ -1,0 +1,139 @@
+"""The policy seen by the learner: log-probabilities of given responses under a causal language model.
+
+The fastest way that is right for the model at hand is found by trying it on two short sequences and comparing
+with the model's own plain forward pass:
+
+- `packed`: sequences end to end, attention within each, the output layer only where a response token is
+  predicted and in chunks;
+- `padded`: sequences side by side with a mask (models whose attention can't be replaced);
+- `logits`: the model's own logits (output layers with soft caps, scales or adapters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainer.attention import use_packed_attention
+from trainer.logprobs import LOGITS_AT_ONCE, logprobs_from_logits, token_logprobs
+from trainer.packing import pack
+
+ForwardMode = Literal["packed", "padded", "logits"]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSequence:
+    """A prompt and a response to it, as tokens."""
+
+    prompt: Sequence[int]
+    response: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.response)
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseLogprobs:
+    """Log-probability and entropy at each of the R response tokens, sequence after sequence."""
+
+    logprobs_R: Tensor
+    entropies_R: Tensor
+    lengths: tuple[int, ...]
+
+
+class Policy:
+    """Computes log-probabilities with `model`, which an engine may share."""
+
+    def __init__(
+        self, model: nn.Module, *, mode: ForwardMode | None = None, logits_at_once: int = LOGITS_AT_ONCE
+    ) -> None:
+        """`mode` is found by trying where it is not given."""
+        self.model: Any = model
+        self.logits_at_once = logits_at_once
+        self.mode: ForwardMode = mode or self._best_mode()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's weights lie."""
+        return next(self.model.parameters()).device
+
+    def logprobs(self, sequences: Sequence[TokenSequence], temperature: float = 1.0) -> ResponseLogprobs:
+        """Log-probability and entropy of every response token, at `temperature`; differentiable."""
+        return self._logprobs(sequences, temperature, self.mode)
+
+    def _logprobs(
+        self, sequences: Sequence[TokenSequence], temperature: float, mode: ForwardMode
+    ) -> ResponseLogprobs:
+        lengths = tuple(len(sequence.response) for sequence in sequences)
+        if mode == "packed":
+            hidden_RD, targets_R = self._packed_hidden(sequences)
+        else:
+            hidden_RD, targets_R = self._padded_states(sequences, logits=mode == "logits")
+        if mode == "logits":
+            logprobs_R, entropies_R = logprobs_from_logits(hidden_RD, targets_R, temperature)
+        else:
+            head = self.model.get_output_embeddings()
+            logprobs_R, entropies_R = token_logprobs(
+                hidden_RD, head.weight, head.bias, targets_R, temperature, self.logits_at_once
+            )
+        return ResponseLogprobs(logprobs_R, entropies_R, lengths)
+
+    def _packed_hidden(self, sequences: Sequence[TokenSequence]) -> tuple[Tensor, Tensor]:
+        batch = pack(
+            [[*sequence.prompt, *sequence.response] for sequence in sequences],
+            [len(sequence.prompt) for sequence in sequences],
+            self.device,
+        )
+        # The backward pass needs the packed attention too, where gradient checkpointing runs layers again:
+        # those calls carry the layout in their recorded arguments, and `Learner` holds the context.
+        with use_packed_attention(self.model):
+            hidden_1ND = self._decoder()(
+                input_ids=batch.input_ids_N[None],
+                position_ids=batch.position_ids_N[None],
+                packing=batch.layout,
+                use_cache=False,
+            ).last_hidden_state
+        return hidden_1ND[0].index_select(0, batch.predictors_R), batch.targets_R
+
+    def _padded_states(self, sequences: Sequence[TokenSequence], *, logits: bool) -> tuple[Tensor, Tensor]:
+        """Hidden states (or logits) where response tokens are predicted, `[R, D]` (or `[R, V]`), and the tokens."""
+        longest = max(len(sequence) for sequence in sequences)
+        ids_BL = torch.zeros(len(sequences), longest, dtype=torch.long)
+        real_BL = torch.zeros(len(sequences), longest, dtype=torch.long)
+        response_BL = torch.zeros(len(sequences), longest, dtype=torch.bool)
+        for row, sequence in enumerate(sequences):
+            ids_BL[row, : len(sequence)] = torch.tensor([*sequence.prompt, *sequence.response])
+            real_BL[row, : len(sequence)] = 1
+            response_BL[row, len(sequence.prompt) : len(sequence)] = True
+        ids_BL, real_BL, response_BL = (tensor.to(self.device) for tensor in (ids_BL, real_BL, response_BL))
+        run = self.model if logits else self._decoder()
+        output = run(input_ids=ids_BL, attention_mask=real_BL, use_cache=False)
+        states_BLX = output.logits if logits else output.last_hidden_state
+        return states_BLX[:, :-1][response_BL[:, 1:]], ids_BL[response_BL]
+
+    def _decoder(self) -> Any:
+        """The model without its output layer; inside an adapter's wrapper the adapted modules stay in place."""
+        base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        return base.get_decoder()
+
+    @torch.no_grad()
+    def _best_mode(self) -> ForwardMode:
+        vocabulary = int(self.model.get_input_embeddings().weight.shape[0])
+        tokens = [(7 * position + 3) % vocabulary for position in range(13)]
+        probe = [TokenSequence(tokens[:2], tokens[2:5]), TokenSequence(tokens[5:8], tokens[8:])]
+        plain = self._logprobs(probe, 1.0, "logits").logprobs_R
+        # Several units in the last place of the weights' type, for sums in another order.
+        tolerance = 64 * torch.finfo(next(self.model.parameters()).dtype).eps
+        modes: tuple[ForwardMode, ...] = ("packed", "padded")
+        for mode in modes:
+            try:
+                found = self._logprobs(probe, 1.0, mode).logprobs_R
+            except (TypeError, AttributeError, RuntimeError, ValueError):
+                continue  # The model does not take it, which is what the probe is there to find out.
+            if torch.allclose(found, plain, rtol=tolerance, atol=tolerance):
+                return mode
+        return "logits"
