@@ -1,8 +1,8 @@
 """Attention for packed sequences: every token sees its own sequence, up to itself, and nothing else.
 
 The model's linear layers run on the packed tokens; only here are queries, keys and values spread into a
-`[B, heads, L, D]` grid, where plain causal attention suffices: padding lies after every real token of its row.
-This needs no package beyond torch, on CPU and GPU, and no `[N, N]` mask.
+`[B, heads, L, D]` grid, where plain causal attention suffices: padding lies after every real
+token of its row. This needs no package beyond torch, on CPU and GPU, and no `[N, N]` mask.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ def packed_attention(
         module, grid_q, grid_k, grid_v, mask, dropout, scaling, is_causal=True
     )
     flat = grid_out.reshape(packing.count * packing.longest, *grid_out.shape[2:])
-    if packing.slots_N is not None:
-        flat = flat.index_select(0, packing.slots_N)
+    if packing.slots is not None:
+        flat = flat.index_select(0, packing.slots)
     return flat.unsqueeze(0), None
 
 
 def _spread(states: Tensor, packing: Layout) -> Tensor:
     """`[1, heads, N, D]` packed to `[B, heads, L, D]`, zero where a sequence has ended."""
     rows = states.squeeze(0).transpose(0, 1)
-    if packing.slots_N is not None:
+    if packing.slots is not None:
         grid = rows.new_zeros(packing.count * packing.longest, *rows.shape[1:])
-        rows = grid.index_copy(0, packing.slots_N, rows)
+        rows = grid.index_copy(0, packing.slots, rows)
     return rows.reshape(packing.count, packing.longest, *rows.shape[1:]).transpose(1, 2)
 
 

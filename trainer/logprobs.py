@@ -27,12 +27,12 @@ def token_logprobs(
     """Log-probability of each target and entropy of its distribution, both `[R]`, in natural units.
 
     The logits are `hidden @ weight.T + bias`, computed in the weights' dtype, then taken to float32 (float64
-    stays) and divided by `temperature`, as the sampler does. Differentiable in hidden states, weight and bias.
+    stays) and divided by `temperature`, as the sampler does. Differentiable in the first three arguments.
     """
     if hidden_RD.shape[0] == 0:
         zero = (hidden_RD.sum() * 0).expand(0)
         return zero, zero
-    logprobs_R, entropies_R = _TokenLogprobs.apply(
+    logprobs_R, entropies_R = _TokenLogprobs.apply(  # type: ignore[no-untyped-call]
         hidden_RD, weight_VD, bias_V, targets_R, temperature, max(1, logits_at_once // weight_VD.shape[0])
     )
     return logprobs_R, entropies_R
@@ -70,7 +70,9 @@ class _TokenLogprobs(torch.autograd.Function):
         chunk: int,
     ) -> tuple[Tensor, Tensor]:
         logprobs, entropies = [], []
-        for rows_RD, targets in zip(hidden_RD.split(chunk), targets_R.split(chunk), strict=True):
+        for rows_RD, targets in zip(
+            torch.split(hidden_RD, chunk), torch.split(targets_R, chunk), strict=True
+        ):
             log_softmax_RV = _log_softmax(rows_RD, weight_VD, bias_V, temperature)
             logprobs.append(log_softmax_RV.gather(-1, targets[:, None]).squeeze(-1))
             entropies.append(-(log_softmax_RV.exp() * log_softmax_RV).sum(-1))

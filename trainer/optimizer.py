@@ -9,7 +9,7 @@ Schedule = Literal["constant", "linear", "cosine"]
 
 
 def learning_rate_factor(step: int, warmup_steps: int, steps: int, schedule: Schedule) -> float:
-    """Share of the peak learning rate at `step`, counted from 1: a linear rise, then the schedule's fall to 0."""
+    """Share of the peak learning rate at `step` (from 1): a linear rise, then the schedule's fall to 0."""
     if step <= warmup_steps:
         return step / warmup_steps
     if schedule == "constant":

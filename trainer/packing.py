@@ -23,7 +23,7 @@ class Layout:
     """B, the number of sequences."""
     longest: int
     """L, tokens of the longest sequence."""
-    slots_N: Tensor | None
+    slots: Tensor | None
     """Place of each packed token in a padded [B * L] grid; None where the sequences are equally long."""
 
 
@@ -31,13 +31,15 @@ class Layout:
 class PackedBatch:
     """B sequences packed into N tokens, of which R are to be predicted (the responses)."""
 
-    input_ids_N: Tensor
-    position_ids_N: Tensor
+    input_ids: Tensor
+    """`[N]`."""
+    position_ids: Tensor
+    """`[N]`, from 0 in each sequence."""
     layout: Layout
-    predictors_R: Tensor
-    """Packed position whose hidden state predicts the r-th response token."""
-    targets_R: Tensor
-    """The r-th response token."""
+    predictors: Tensor
+    """`[R]`: packed position whose hidden state predicts the r-th response token."""
+    targets: Tensor
+    """`[R]`: the r-th response token."""
     response_lengths: tuple[int, ...]
     """Response tokens of each sequence, in order; they sum to R."""
 
@@ -54,7 +56,7 @@ def pack(
     prompts = torch.tensor(list(prompt_lengths))
     if bool((prompts < 1).any()):
         raise InputError(
-            f"sequence {int((prompts < 1).nonzero()[0])} has no prompt token to predict the first response token from"
+            f"sequence {int((prompts < 1).nonzero()[0])} has no prompt token, so nothing predicts its response"
         )
     starts = lengths.cumsum(0) - lengths
     total, longest = int(lengths.sum()), int(lengths.max())
@@ -65,15 +67,15 @@ def pack(
     response_at_R = response_N.nonzero().squeeze(-1)
     equal = bool((lengths == longest).all())
     return PackedBatch(
-        input_ids_N=input_ids_N.to(device),
-        position_ids_N=position_N.to(device),
+        input_ids=input_ids_N.to(device),
+        position_ids=position_N.to(device),
         layout=Layout(
             count=len(sequences),
             longest=longest,
-            slots_N=None if equal else (sequence_of_N * longest + position_N).to(device),
+            slots=None if equal else (sequence_of_N * longest + position_N).to(device),
         ),
-        predictors_R=(response_at_R - 1).to(device),
-        targets_R=input_ids_N[response_at_R].to(device),
+        predictors=(response_at_R - 1).to(device),
+        targets=input_ids_N[response_at_R].to(device),
         response_lengths=tuple((lengths - prompts).tolist()),
     )
 
@@ -98,7 +100,7 @@ def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
 def scatter_rows(
     values_R: Tensor, lengths: Sequence[int], longest: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Turn per-token values of B responses, end to end, into `[B, T]` padded with zero, and its mask `[B, T]`.
+    """Turn per-token values of B responses into `[B, T]` padded with zero, and its mask `[B, T]`.
 
     Differentiable in `values_R`. `T` is the longest response unless `longest` says more.
     """

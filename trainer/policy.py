@@ -38,10 +38,10 @@ class TokenSequence:
 
 @dataclass(frozen=True, slots=True)
 class ResponseLogprobs:
-    """Log-probability and entropy at each of the R response tokens, sequence after sequence."""
+    """Log-probability and entropy at each of the R response tokens, `[R]`, sequence after sequence."""
 
-    logprobs_R: Tensor
-    entropies_R: Tensor
+    logprobs: Tensor
+    entropies: Tensor
     lengths: tuple[int, ...]
 
 
@@ -59,7 +59,8 @@ class Policy:
     @property
     def device(self) -> torch.device:
         """Where the model's weights lie."""
-        return next(self.model.parameters()).device
+        device: torch.device = next(self.model.parameters()).device
+        return device
 
     def logprobs(self, sequences: Sequence[TokenSequence], temperature: float = 1.0) -> ResponseLogprobs:
         """Log-probability and entropy of every response token, at `temperature`; differentiable."""
@@ -92,15 +93,15 @@ class Policy:
         # those calls carry the layout in their recorded arguments, and `Learner` holds the context.
         with use_packed_attention(self.model):
             hidden_1ND = self._decoder()(
-                input_ids=batch.input_ids_N[None],
-                position_ids=batch.position_ids_N[None],
+                input_ids=batch.input_ids[None],
+                position_ids=batch.position_ids[None],
                 packing=batch.layout,
                 use_cache=False,
             ).last_hidden_state
-        return hidden_1ND[0].index_select(0, batch.predictors_R), batch.targets_R
+        return hidden_1ND[0].index_select(0, batch.predictors), batch.targets
 
     def _padded_states(self, sequences: Sequence[TokenSequence], *, logits: bool) -> tuple[Tensor, Tensor]:
-        """Hidden states (or logits) where response tokens are predicted, `[R, D]` (or `[R, V]`), and the tokens."""
+        """Hidden states `[R, D]` (or logits `[R, V]`) that predict the response tokens, and these."""
         longest = max(len(sequence) for sequence in sequences)
         ids_BL = torch.zeros(len(sequences), longest, dtype=torch.long)
         real_BL = torch.zeros(len(sequences), longest, dtype=torch.long)
@@ -116,7 +117,7 @@ class Policy:
         return states_BLX[:, :-1][response_BL[:, 1:]], ids_BL[response_BL]
 
     def _decoder(self) -> Any:
-        """The model without its output layer; inside an adapter's wrapper the adapted modules stay in place."""
+        """The model without its output layer; an adapter's modules stay in place inside it."""
         base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         return base.get_decoder()
 
@@ -125,13 +126,13 @@ class Policy:
         vocabulary = int(self.model.get_input_embeddings().weight.shape[0])
         tokens = [(7 * position + 3) % vocabulary for position in range(13)]
         probe = [TokenSequence(tokens[:2], tokens[2:5]), TokenSequence(tokens[5:8], tokens[8:])]
-        plain = self._logprobs(probe, 1.0, "logits").logprobs_R
+        plain = self._logprobs(probe, 1.0, "logits").logprobs
         # Several units in the last place of the weights' type, for sums in another order.
         tolerance = 64 * torch.finfo(next(self.model.parameters()).dtype).eps
         modes: tuple[ForwardMode, ...] = ("packed", "padded")
         for mode in modes:
             try:
-                found = self._logprobs(probe, 1.0, mode).logprobs_R
+                found = self._logprobs(probe, 1.0, mode).logprobs
             except (TypeError, AttributeError, RuntimeError, ValueError):
                 continue  # The model does not take it, which is what the probe is there to find out.
             if torch.allclose(found, plain, rtol=tolerance, atol=tolerance):

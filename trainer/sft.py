@@ -162,7 +162,7 @@ def _accumulate_gradient(policy: Policy, batch: Sequence[TokenSequence], config:
     total = sum(len(sequence.response) for sequence in batch)
     loss = 0.0
     for indices in micro_batches([len(sequence) for sequence in batch], config.micro_batch_tokens):
-        part = -policy.logprobs([batch[index] for index in indices]).logprobs_R.sum() / total
+        part = -policy.logprobs([batch[index] for index in indices]).logprobs.sum() / total
         part.backward()  # type: ignore[no-untyped-call]
         loss += part.item()
     return loss
