@@ -18,7 +18,18 @@ MAY_IMPORT = {
     "trainer": {"curation", "verifiers", "rollout", "sandbox"},
     "rlvr": {"trainer", "curation", "verifiers", "rollout", "sandbox"},
 }
-HEAVY = {"torch", "transformers", "vllm", "docker", "ray", "datasets", "sympy", "math_verify", "matplotlib", "pandas"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "vllm",
+    "docker",
+    "ray",
+    "datasets",
+    "sympy",
+    "math_verify",
+    "matplotlib",
+    "pandas",
+}
 
 
 def imported_packages(file: Path) -> set[str]:
@@ -44,5 +55,7 @@ def test_room_imports_only_rooms_below_it(room: str) -> None:
 @pytest.mark.parametrize("module", [*MAY_IMPORT, "rlvr.cli"])
 def test_importing_a_room_loads_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({HEAVY!r} & set(sys.modules)))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert loaded.stdout.split() == []

@@ -1,0 +1,115 @@
+"""What each command does with its filled configuration: call the room, print for a person, give a status."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from rollout import EngineError
+from sandbox import SandboxError
+from verifiers import InputError
+
+if TYPE_CHECKING:
+    from curation.config import CurateConfig
+    from trainer.config import TrainConfig
+
+    from rlvr.doctor import DoctorConfig
+    from rlvr.evaluate import EvalConfig
+    from rlvr.export import ExportConfig
+    from rlvr.quickstart.demo import DemoConfig
+    from rlvr.report import ReportConfig
+    from rlvr.score import ScoreConfig
+
+USER_ERRORS = (InputError, EngineError, SandboxError, FileNotFoundError, PermissionError, IsADirectoryError)
+"""Errors that a user can mend: their message is one line, and a traceback would say nothing more."""
+
+
+def demo(config: DemoConfig) -> int:
+    """`rlvr demo`."""
+    from rlvr.quickstart.demo import run_demo
+
+    run_demo(config, Console())
+    return 0
+
+
+def score(config: ScoreConfig) -> int:
+    """`rlvr score`."""
+    from rlvr.score import run_score
+
+    run_score(config, Console())
+    return 0
+
+
+def curate(config: CurateConfig) -> int:
+    """`rlvr curate`."""
+    from curation import curate as run_curate
+
+    run_curate(config, console=Console())
+    return 0
+
+
+def train(config: TrainConfig) -> int:
+    """`rlvr train`; the report is written at the end."""
+    from rlvr.report import write_report
+    from trainer import train as run_train
+
+    console = Console()
+    result = run_train(config, console=console)
+    page = write_report(result.folder, data=config.data)
+    console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def evaluate(config: EvalConfig) -> int:
+    """`rlvr eval`."""
+    from rlvr.evaluate import run_eval
+
+    run_eval(config, Console())
+    return 0
+
+
+def report(config: ReportConfig) -> int:
+    """`rlvr report`."""
+    from rlvr.report import write_report
+
+    page = write_report(config.run, data=config.data, output=config.output, samples=config.samples)
+    print(page)
+    return 0
+
+
+def export(config: ExportConfig) -> int:
+    """`rlvr export`."""
+    from rlvr.export import run_export
+
+    count = run_export(config)
+    print(f"{config.output}: {count} rows in the schema of {config.schema_name}")
+    return 0
+
+
+def doctor(config: DoctorConfig) -> int:
+    """`rlvr doctor`; status 1 when something that should work does not."""
+    from rlvr.doctor import examine
+
+    if config.json_output:
+        broken = False
+        for finding in examine():
+            print(json.dumps(asdict(finding), ensure_ascii=False), flush=True)
+            broken |= finding.state == "broken"
+        return int(broken)
+    console = Console()
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("", "", "state", "found", "what to do"):
+        table.add_column(heading, overflow="fold")
+    colours = {"ok": "green", "absent": "dim", "broken": "bold red", "note": "yellow"}
+    last, broken = "", False
+    for finding in examine():
+        area = finding.area if finding.area != last else ""
+        state = f"[{colours[finding.state]}]{finding.state}[/]"
+        table.add_row(area, finding.name, state, finding.detail, finding.advice)
+        last, broken = finding.area, broken or finding.state == "broken"
+    console.print(table)
+    return int(broken)

@@ -1,0 +1,166 @@
+"""One pydantic model per command, filled from flags, the environment and a YAML file, in this order."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError, create_model
+from pydantic_settings import (
+    BaseSettings,
+    CliPositionalArg,
+    CliSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings.exceptions import SettingsError
+
+from verifiers import InputError
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+class _YamlSource(PydanticBaseSettingsSource):
+    """The values of an already read YAML file, as a source of settings."""
+
+    def __init__(self, settings_cls: type[BaseSettings], values: dict[str, Any]) -> None:
+        super().__init__(settings_cls)
+        self.values = values
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return self.values.get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        return self.values
+
+
+_EPILOG = (
+    "Every field can also stand in a YAML file (--config FILE) or in the environment (RLVR_{}_FIELD, "
+    "a nested field with two underscores). Flags win over the environment, the environment over the file."
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with one-line errors."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog}: {message} (`{self.prog} --help` lists every field)")
+
+
+def _add_argument(parser: argparse._ActionsContainer, *names: Any, **options: Any) -> argparse.Action:
+    """Let a positional argument be left out: the environment or the file may give it."""
+    if names and not names[0].startswith("-"):
+        options["nargs"] = options.get("nargs") or "?"
+    return parser.add_argument(*names, **options)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping; errors name the file and, where YAML gives it, the line."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" line {where.line + 1}" if where is not None else ""
+        raise InputError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected a mapping of field names to values, got {type(values).__name__}")
+    return values
+
+
+def split_config_flag(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Take `--config FILE` (or `--config=FILE`) out of the arguments."""
+    rest: list[str] = []
+    config: Path | None = None
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument == "--config":
+            value = next(waiting, None)
+            if value is None:
+                raise InputError("--config needs the path of a YAML file")
+            config = Path(value)
+        elif argument.startswith("--config="):
+            config = Path(argument.removeprefix("--config="))
+        else:
+            rest.append(argument)
+    return config, rest
+
+
+def load_config(
+    model: type[Config], arguments: Sequence[str], *, command: str, positionals: Sequence[str] = ()
+) -> Config:
+    """Fill `model` from `arguments`, then `RLVR_<COMMAND>_<FIELD>` (nested: `__`), then `--config` YAML.
+
+    `positionals` names the fields that may be given without a flag. Raises InputError, one line for each wrong
+    field; `--help` prints every field and exits.
+    """
+    config_file, flags = split_config_flag(arguments)
+    values = read_yaml(config_file) if config_file is not None else {}
+    unknown = sorted(values.keys() - model.model_fields.keys())
+    if unknown:
+        known = ", ".join(model.model_fields)
+        raise InputError(f"{config_file}: unknown field {unknown[0]!r}; the fields are {known}")
+
+    class Sources(BaseSettings):
+        model_config = SettingsConfigDict(
+            env_prefix=f"RLVR_{command.upper()}_",
+            env_nested_delimiter="__",
+            cli_prog_name=f"rlvr {command}",
+            cli_kebab_case=True,
+            cli_implicit_flags=True,
+            cli_hide_none_type=True,
+            cli_avoid_json=True,
+            nested_model_default_partial_update=True,
+            extra="forbid",
+            protected_namespaces=(),
+        )
+
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], *defaults: Any, **named: PydanticBaseSettingsSource
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            parser = _Parser(
+                prog=f"rlvr {command}", description=model.__doc__, epilog=_EPILOG.format(command.upper())
+            )
+            from_flags = CliSettingsSource[Any](
+                settings_cls, cli_parse_args=flags, root_parser=parser, add_argument_method=_add_argument
+            )
+            return from_flags, named["env_settings"], _YamlSource(settings_cls, values)
+
+    overrides: dict[str, Any] = {}
+    for name in positionals:
+        field = model.model_fields[name]
+        overrides[name] = (Annotated[CliPositionalArg[field.annotation], field], field)  # type: ignore[name-defined]
+    filled = create_model(model.__name__, __base__=(model, Sources), __doc__=model.__doc__, **overrides)
+    try:
+        settings = filled()
+    except ValidationError as error:
+        raise InputError(describe_errors(error, command)) from error
+    except SettingsError as error:
+        raise InputError(str(error)) from error
+    return model(**{name: getattr(settings, name) for name in settings.model_fields_set})
+
+
+def describe_errors(error: ValidationError, command: str) -> str:
+    """One line for each wrong field: its name, what was given, what is expected."""
+    lines = []
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"]) or "configuration"
+        if problem["type"] == "missing":
+            lines.append(f"{name} is missing: give --{name.replace('_', '-')} or set it in the --config file")
+        else:
+            given = repr(problem["input"])
+            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')} (got {given[:80]})")
+    return f"rlvr {command}: " + "; ".join(lines)
+
+
+def main_is_a_terminal() -> bool:
+    """Whether standard output goes to a person's terminal."""
+    return sys.stdout.isatty()
