@@ -37,8 +37,8 @@ def foreign_packages() -> list[str]:
         found = Path(spec.origin).resolve().parent.parent
         if found != home:
             lines.append(
-                f"`import {room}` finds {found / room}, not rlvr's own {home / room}: another distribution uses "
-                f"this name, so install rlvr into an environment of its own"
+                f"`import {room}` finds {found / room}, not rlvr's own {home / room}: another distribution "
+                f"uses this name, so install rlvr into an environment of its own"
             )
         elif other := _distribution(room):
             lines.append(

@@ -1,8 +1,8 @@
 """Write a curated set in the schema that another trainer reads.
 
 The schemas are those of the trainers' own data preparation: verl's `RLHFDataset` (Parquet with `prompt` as
-messages and `reward_model.ground_truth`), TRL's `GRPOTrainer` (a `prompt` column, every other column handed to
-the reward function) and OpenRLHF (`--input_key input --label_key label`).
+messages and `reward_model.ground_truth`), TRL's `GRPOTrainer` (a `prompt` column, every other column handed
+to the reward function) and OpenRLHF (`--input_key input --label_key label`).
 """
 
 from __future__ import annotations

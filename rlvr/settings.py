@@ -98,8 +98,8 @@ def load_config(
 ) -> Config:
     """Fill `model` from `arguments`, then `RLVR_<COMMAND>_<FIELD>` (nested: `__`), then `--config` YAML.
 
-    `positionals` names the fields that may be given without a flag. Raises InputError, one line for each wrong
-    field; `--help` prints every field and exits.
+    `positionals` names the fields that may be given without a flag. Raises InputError, one line that names
+    each wrong field; `--help` prints every field and exits.
     """
     config_file, flags = split_config_flag(arguments)
     values = read_yaml(config_file) if config_file is not None else {}

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: no script, no network, one string each. Colours come from the page's CSS variables."""
+"""Charts as inline SVG: no script, no network, one string each. The page's CSS variables colour them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Axis:
     end: float
 
     def __call__(self, value: float) -> float:
+        """Pixel of a data value."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
@@ -69,6 +70,10 @@ def number(value: float) -> str:
     return f"{value:.1e}"
 
 
+def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
+    return f'<text class="tick" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
 def _frame(x_ticks: Sequence[float], y_ticks: Sequence[float], x: Axis, y: Axis, x_label: str) -> list[str]:
     parts = []
     for tick in y_ticks:
@@ -77,14 +82,8 @@ def _frame(x_ticks: Sequence[float], y_ticks: Sequence[float], x: Axis, y: Axis,
         parts.append(
             f'<text class="tick" x="{LEFT - 7}" y="{at + 4:.1f}" text-anchor="end">{number(tick)}</text>'
         )
-    for tick in x_ticks:
-        parts.append(
-            f'<text class="tick" x="{x(tick):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{number(tick)}</text>'
-        )
-    parts.append(
-        f'<text class="tick" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">'
-        f"{escape(x_label)}</text>"
-    )
+    parts += [_text(x(tick), HEIGHT - BOTTOM + 16, number(tick)) for tick in x_ticks]
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, x_label))
     return parts
 
 
@@ -137,9 +136,8 @@ def _draw_line(one: Series, x: Axis, y: Axis) -> list[str]:
     shown = "dot" if one.dots or len(points) == 1 else "hover"
     for a, b in points:
         tip = escape(f"{one.name}: {number(b)} at {number(a)}")
-        parts.append(
-            f'<circle class="{shown} c{one.colour}" cx="{x(a):.1f}" cy="{y(b):.1f}" r="{radius}"><title>{tip}</title></circle>'
-        )
+        place = f'cx="{x(a):.1f}" cy="{y(b):.1f}" r="{radius}"'
+        parts.append(f'<circle class="{shown} c{one.colour}" {place}><title>{tip}</title></circle>')
     return parts
 
 
@@ -198,10 +196,7 @@ def histograms(
                 f'<rect class="bar c{colour}" x="{start + index * bar:.1f}" y="{top:.1f}" width="{bar:.1f}" '
                 f'height="{y(0) - top:.1f}"><title>{tip}</title></rect>'
             )
-        parts.append(
-            f'<text class="tick" x="{start + slot * 0.4:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">'
-            f"{escape(name)}</text>"
-        )
+        parts.append(_text(start + slot * 0.4, HEIGHT - BOTTOM + 16, name))
     return _svg(parts, label) + _legend([(name, colour) for name, _, colour in layers])
 
 

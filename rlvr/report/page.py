@@ -166,7 +166,7 @@ def training_charts(run: Run) -> list[Chart]:
         ),
         Chart(
             "Sampler against learner",
-            "Estimated KL divergence in nats per token between the policy that sampled and the one that learns.",
+            "Estimated KL divergence, nats per token, between the policy that sampled and the learner.",
             line_chart([_curve(rows, "KL", "kl_sampler", 2)], label="mismatch"),
         ),
         Chart(
