@@ -36,7 +36,9 @@ class Problem(BaseModel):
     id: str
     prompt: str | tuple[Message, ...] = ""
     answer: str | None = Field(default=None, description="Gold answer, canonical; None for code problems.")
-    tests: JsonValue = Field(default=None, description="Tests of a code problem; the code verifier reads them.")
+    tests: JsonValue = Field(
+        default=None, description="Tests of a code problem; the code verifier reads them."
+    )
     verifier: str = Field(default="math", description="Registered name of the verifier that decides.")
     source: str = ""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
@@ -47,13 +49,19 @@ class Verdict(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    reward: float = Field(description="+1 for correct and -1 otherwise, unless a composition says another value.")
+    reward: float = Field(
+        description="+1 for correct and -1 otherwise, unless a composition says another value."
+    )
     status: Status
-    extracted: str | None = Field(default=None, description="The final answer as it was read from the response.")
+    extracted: str | None = Field(
+        default=None, description="The final answer as it was read from the response."
+    )
     method: str = Field(default="", description="The rule that decided.")
     detail: str = Field(default="", description="One sentence for a person.")
     seconds: float = Field(default=0.0, description="Wall time of this verification in seconds.")
-    parts: Mapping[str, Verdict] = Field(default_factory=dict, description="Verdicts of a composition's parts.")
+    parts: Mapping[str, Verdict] = Field(
+        default_factory=dict, description="Verdicts of a composition's parts."
+    )
 
     @property
     def correct(self) -> bool:
@@ -74,7 +82,10 @@ class Verifier(Protocol):
     deterministic: the same response and problem give the same verdict up to `seconds`.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Short name, as the registry and the parts of a composition have it."""
+        ...
 
     def verify(self, response: str, problem: Problem | str) -> Verdict:
         """Judge `response` against `problem`; a string stands for a problem with that gold answer."""

@@ -1,0 +1,44 @@
+"""Verifiers that misbehave in one known way each; importable, so that worker processes can rebuild them."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+
+from verifiers import Problem, Verdict
+from verifiers.limits import WorkerLimits
+
+
+@dataclass(frozen=True)
+class Misbehaving:
+    """Does what the response says: spin, sleep, alloc, exit, raise, huge_power; else echoes its process id."""
+
+    name: str = "misbehaving"
+    worker_limits: ClassVar[WorkerLimits] = WorkerLimits(cpu_seconds=0.3, wall_seconds=1.0, memory_mb=256)
+
+    def verify(self, response: str, problem: Problem | str) -> Verdict:
+        if response == "spin":
+            while True:
+                pass
+        elif response == "huge_power":
+            pow(9, 9**9)
+        elif response == "sleep":
+            time.sleep(60)
+        elif response == "alloc":
+            bytearray(1 << 30)
+        elif response == "exit":
+            os._exit(3)
+        elif response == "print":
+            print("between the messages")
+        elif response == "raise":
+            raise ValueError("broken on purpose")
+        return Verdict(reward=1.0, status="correct", extracted=response, detail=str(os.getpid()))
+
+
+class Unpicklable(Misbehaving):
+    """Can't cross to another process."""
+
+    def __reduce__(self) -> str:
+        raise TypeError("stays here")
