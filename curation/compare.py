@@ -1,0 +1,128 @@
+"""What two problem texts are compared by: their content, however it was typeset or asked for.
+
+LaTeX spacing, delimiters and synonyms, case, and request phrases ("What is", "Compute") do not count;
+numbers, operators and content words do.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+_ASY = re.compile(r"\[asy\].*?\[/asy\]|!\[[^\]]*\]\([^)]*\)|\\tag\{[^}]*\}|https?://\S+", re.DOTALL)
+_THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\,|\\!)(?=\d{3}(?!\d))")
+_FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{([^{}]*)\}|(\w))\s*(?:\{([^{}]*)\}|(\w))")
+_SILENT = re.compile(
+    r"\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits|nolimits|qquad|quad|mathrm|mathbb|Bbb|"
+    r"mathbf|mathcal|mathit|text|textbf|textit|textrm|mbox|hbox|operatorname\*?|rm|bf|it|hspace|vspace|phantom|"
+    r"underline|[,;:! \[\]()])(?![a-z])|\\begin\{[a-z*]+\}|\\end\{[a-z*]+\}|\\\\"
+)
+_COMMAND = re.compile(r"\\([a-zA-Z]+)")
+_SYNONYM = {
+    "leq": "<=", "le": "<=", "leqslant": "<=", "geq": ">=", "ge": ">=", "geqslant": ">=",
+    "neq": "!=", "ne": "!=",
+    "rightarrow": "to", "longrightarrow": "to", "cdots": "...", "ldots": "...", "dots": "...",
+    "dotsc": "...", "dotsb": "...", "cdot": "*", "times": "*", "div": "/", "lvert": "|", "rvert": "|", "vert": "|",
+    "mid": "|", "lbrace": "{", "rbrace": "}", "ast": "*", "bmod": "mod", "pmod": "mod", "lt": "<",
+    "gt": ">", "colon": ":",
+    "overline": "bar", "bar": "bar", "overrightarrow": "vec", "degree": "circ", "triangle": "triangle",
+    "varepsilon": "epsilon", "varphi": "phi",
+}  # fmt: skip
+_UNICODE = str.maketrans(
+    {
+        "×": "*", "·": "*", "⋅": "*", "÷": "/", "−": "-", "–": "-", "—": "-", "≤": "<=", "≥": ">=", "≠": "!=",
+        "π": "pi", "θ": "theta", "α": "alpha", "β": "beta", "°": "circ", "√": "sqrt",
+        "∞": "infty", "…": "...",
+        "²": "^2", "³": "^3", "→": "to", "△": "triangle", "∠": "angle", "’": "'", "“": '"', "”": '"',
+        "½": "1/2", "¼": "1/4", "¾": "3/4", "∈": "in",
+    }
+)  # fmt: skip
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[-+*/^=<>%!|]")
+# Words of the request, and function words: what is left decides whether two short questions are the same.
+_REQUEST_WORDS = """
+what whats is are was the a an of value values compute find calculate evaluate determine please solve answer result
+give work out tell me to equal equals does do let s if that then and for in simplify express your as exactly exact
+following expression be we have has so provide obtain computed carry question problem need know can you could would
+i want this by on with it its which when where how much final number numeric numerical come comes up get gets one
+"""
+_REQUEST = frozenset(_REQUEST_WORDS.split())
+
+
+def _command(match: re.Match[str]) -> str:
+    name = match.group(1)
+    return f" {_SYNONYM.get(name, name)} "
+
+
+def _fraction(match: re.Match[str]) -> str:
+    top, short_top, bottom, short_bottom = match.groups()
+    return f" {top if top is not None else short_top}/{bottom if bottom is not None else short_bottom} "
+
+
+def tokenize(text: str) -> list[str]:
+    """Content tokens of a problem text, in lower case: numbers, words, operators; no brackets, no commas."""
+    if "[asy]" in text or "\\tag" in text or "http" in text or "](" in text:
+        text = _ASY.sub(" ", text)
+    if not text.isascii():
+        text = text.translate(_UNICODE)
+    if "," in text:
+        text = _THOUSANDS.sub("", text)
+    if "\\" in text:
+        text = _SILENT.sub(" ", text)
+        if "frac" in text:
+            text = _FRACTION.sub(_fraction, _FRACTION.sub(_fraction, text))
+        text = _COMMAND.sub(_command, text)
+    return _TOKEN.findall(text.lower())
+
+
+def is_number(token: str) -> bool:
+    """Whether a token is a number written in digits."""
+    return token[0].isdigit()
+
+
+def is_word(token: str) -> bool:
+    """Whether a token is a word of two letters or more; single letters are variables."""
+    return len(token) > 1 and token[0].isalpha()
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """A text's content tokens and the views of them that comparisons need."""
+
+    tokens: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str) -> Comparable:
+        """Tokenize `text`."""
+        return cls(tuple(tokenize(text)))
+
+    @cached_property
+    def core(self) -> tuple[str, ...]:
+        """Tokens without request words; all tokens when hardly anything else is there."""
+        rest = tuple(token for token in self.tokens if token not in _REQUEST)
+        return rest if len(rest) >= 3 else self.tokens
+
+    @cached_property
+    def squeezed(self) -> str:
+        """The core as one string without spaces, so that "x y" and "xy" agree."""
+        return "".join(self.core)
+
+    @cached_property
+    def numbers(self) -> tuple[str, ...]:
+        """Numbers in ascending text order, as a multiset."""
+        return tuple(sorted(token for token in self.tokens if is_number(token)))
+
+    @cached_property
+    def formula(self) -> str:
+        """Everything but words, in order: numbers, operators, variables."""
+        return "".join(token for token in self.core if not is_word(token))
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Content words."""
+        return frozenset(token for token in self.core if is_word(token))
+
+    @cached_property
+    def template(self) -> tuple[str, ...]:
+        """The core with every number masked: what variants of one template share."""
+        return tuple("#" if is_number(token) else token for token in self.core)

@@ -1,0 +1,233 @@
+"""Duplicates: exact after normalisation, near by MinHash; template variants are told apart and kept.
+
+Two texts are *near* duplicates when they hold the same numbers and nearly the same formulas and content words
+(or the same ones, asked for in other words). The same text with other numbers is a *variant* of a template: another
+problem, and kept. Numbers are part of every band key, so variants never even meet as candidates.
+
+Memory: 8 bytes per row and hash while one hash column is sorted; texts of candidates are read back from disk.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.compare import Comparable, is_number
+from curation.minhash import Hashes, MinHasher
+
+BATCH = 512
+# Words that turn a question into another one although nearly everything else agrees.
+_OPPOSED = [
+    frozenset(pair.split())
+    for pair in (
+        "largest smallest", "maximum minimum", "greatest least", "even odd", "sum product", "sum difference",
+        "first last", "more fewer", "more less", "increasing decreasing", "inscribed circumscribed", "mean median",
+        "area perimeter", "area volume", "row column", "positive negative", "integer real", "with without",
+        "before after", "radius diameter", "numerator denominator", "sin cos", "domain range", "minimize maximize",
+        "minimal maximal", "highest lowest", "longest shortest", "distinct total", "union intersection",
+    )
+]  # fmt: skip
+
+
+def hash64(parts: Iterable[str]) -> int:
+    """64-bit hash of a sequence of tokens, the same in every process."""
+    return int.from_bytes(blake2b("\x1f".join(parts).encode(), digest_size=8).digest(), "little")
+
+
+def similar(one: Comparable, other: Comparable, threshold: float) -> bool:
+    """Whether two texts with the same numbers ask the same.
+
+    Args:
+        one: a text.
+        other: another.
+        threshold: least share of character 5-grams in common (Jaccard).
+    """
+    if one.core == other.core:
+        return True
+    if one.numbers != other.numbers:
+        return False
+    if one.formula != other.formula:
+        ratio = SequenceMatcher(None, one.formula, other.formula, autojunk=False).ratio()
+        if ratio < (0.92 if min(len(one.formula), len(other.formula)) > 24 else 1.0):
+            return False
+    changed = one.words ^ other.words
+    if any(pair <= changed for pair in _OPPOSED):
+        return False
+    return jaccard(one.squeezed, other.squeezed) >= threshold
+
+
+def jaccard(one: str, other: str, size: int = 5) -> float:
+    """Share of character n-grams in common."""
+    left = {one[at : at + size] for at in range(max(1, len(one) - size + 1))}
+    right = {other[at : at + size] for at in range(max(1, len(other) - size + 1))}
+    return len(left & right) / len(left | right)
+
+
+@dataclass
+class Duplicates:
+    """What was found among n texts."""
+
+    parent: NDArray[np.int64]
+    """Index of the first text of each text's duplicate group; its own where it is the first or alone."""
+    exact: NDArray[np.bool_]
+    """Whether the text equals its group's first after normalisation (only near otherwise)."""
+    template: NDArray[np.int64]
+    """Index of the first text of the same template (same text up to numbers)."""
+
+    def groups(self) -> Iterator[NDArray[np.int64]]:
+        """Indices of each group of two or more, ascending, groups by their first."""
+        order = np.argsort(self.parent, kind="stable")
+        cuts = np.flatnonzero(np.diff(self.parent[order])) + 1
+        return (group for group in np.split(order, cuts) if group.size > 1)
+
+
+@dataclass
+class _Columns:
+    """Hash columns of all texts, one file each."""
+
+    folder: Path
+    names: list[str]
+    count: int = 0
+    _files: dict[str, object] = field(default_factory=dict)
+
+    def append(self, name: str, values: NDArray[np.uint64]) -> None:
+        with (self.folder / name).open("ab") as stream:
+            stream.write(np.ascontiguousarray(values).tobytes())
+
+    def load(self, name: str) -> Hashes:
+        return np.fromfile(self.folder / name, dtype=np.uint64)
+
+
+class _Forest:
+    """Union-find in which the smallest index of a group is its root."""
+
+    def __init__(self, count: int) -> None:
+        self.parent = array("q", range(count))
+
+    def find(self, index: int) -> int:
+        parent = self.parent
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    def union(self, one: int, other: int) -> None:
+        one, other = self.find(one), self.find(other)
+        if one != other:
+            self.parent[max(one, other)] = min(one, other)
+
+
+def _first_equal(hashes: Hashes) -> NDArray[np.int64]:
+    """For each element, the first index that holds the same value."""
+    _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    result: NDArray[np.int64] = first[inverse]
+    return result
+
+
+def find_duplicates(
+    texts: Iterable[str],
+    fetch: Callable[[int], str],
+    threshold: float = 0.8,
+    comparisons: int = 24,
+    seed: int = 1,
+) -> Duplicates:
+    """Find duplicate groups and templates among texts.
+
+    Args:
+        texts: all texts, in order; read once.
+        fetch: gives the text of an index again, to compare candidates.
+        threshold: least character 5-gram Jaccard similarity of near duplicates.
+        comparisons: most representatives that a text of one bucket is compared with.
+        seed: of the hash functions.
+    """
+    hasher = MinHasher(seed=seed)
+    bands = [f"band{index}" for index in range(hasher.bands)]
+    with TemporaryDirectory(prefix="curation-duplicates-") as folder:
+        columns = _Columns(Path(folder), ["exact", "core", "template", *bands])
+        for batch in _batched(texts, BATCH):
+            _hash_batch(batch, hasher, columns)
+        exact_first = _first_equal(columns.load("exact"))
+        template = _first_equal(columns.load("template"))
+        forest = _Forest(columns.count)
+        for index, first in enumerate(exact_first.tolist()):
+            if first != index:
+                forest.union(first, index)
+        for index, first in enumerate(_first_equal(columns.load("core")).tolist()):
+            if first != index:
+                forest.union(first, index)
+        comparable = lru_cache(maxsize=4096)(lambda index: Comparable.of(fetch(index)))
+        for band in bands:
+            _link_band(columns.load(band), forest, comparable, threshold, comparisons)
+    parent = np.array([forest.find(index) for index in range(columns.count)], dtype=np.int64)
+    return Duplicates(parent, exact_first == exact_first[parent], template)
+
+
+def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    batch: list[str] = []
+    for text in texts:
+        batch.append(text)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _hash_batch(batch: list[str], hasher: MinHasher, columns: _Columns) -> None:
+    comparables = [Comparable.of(text) for text in batch]
+    exact = [hash64(item.tokens) for item in comparables]
+    core = [hash64(item.core) for item in comparables]
+    template = [hash64(item.template) for item in comparables]
+    numbers = np.array([hash64(item.numbers) for item in comparables], dtype=np.uint64)
+    columns.append("exact", np.array(exact, dtype=np.uint64))
+    columns.append("core", np.array(core, dtype=np.uint64))
+    columns.append("template", np.array(template, dtype=np.uint64))
+    keys = hasher.band_keys([item.squeezed for item in comparables], numbers)
+    for index in range(hasher.bands):
+        columns.append(f"band{index}", keys[:, index])
+    columns.count += len(batch)
+
+
+def _link_band(
+    keys: Hashes,
+    forest: _Forest,
+    comparable: Callable[[int], Comparable],
+    threshold: float,
+    comparisons: int,
+) -> None:
+    """Join the texts that share a bucket of this band and are similar."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    sizes = np.diff(np.append(starts, ordered.size))
+    for start, size in zip(starts[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True):
+        roots = list(dict.fromkeys(forest.find(index) for index in order[start : start + size].tolist()))
+        representatives: list[int] = []
+        for root in roots:
+            match = next(
+                (known for known in representatives if similar(comparable(known), comparable(root), threshold)), None
+            )
+            if match is not None:
+                forest.union(match, root)
+            elif len(representatives) < comparisons:
+                representatives.append(root)
+
+
+def template_sizes(template: NDArray[np.int64]) -> Counter[int]:
+    """Number of texts per template, by the index of the template's first text."""
+    return Counter(template.tolist())
+
+
+def has_numbers(text: Comparable) -> bool:
+    """Whether a text holds numbers at all, without which it has no variants."""
+    return any(is_number(token) for token in text.tokens)
