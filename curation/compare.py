@@ -70,7 +70,10 @@ def tokenize(text: str) -> list[str]:
     if "\\" in text:
         text = _SILENT.sub(" ", text)
         if "frac" in text:
-            text = _FRACTION.sub(_fraction, _FRACTION.sub(_fraction, text))
+            for _ in range(4):  # nested fractions are opened from the inside
+                text, count = _FRACTION.subn(_fraction, text)
+                if not count:
+                    break
         text = _COMMAND.sub(_command, text)
     return _TOKEN.findall(text.lower())
 
@@ -99,8 +102,10 @@ class Comparable:
     @cached_property
     def core(self) -> tuple[str, ...]:
         """Tokens without request words; all tokens when hardly anything else is there."""
-        rest = tuple(token for token in self.tokens if token not in _REQUEST)
-        return rest if len(rest) >= 3 else self.tokens
+        rest = [token for token in self.tokens if token not in _REQUEST]
+        while rest and rest[-1] == "=":  # "3+5-2 = ?"
+            rest.pop()
+        return tuple(rest) if len(rest) >= 3 else self.tokens
 
     @cached_property
     def squeezed(self) -> str:
