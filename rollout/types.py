@@ -26,11 +26,17 @@ class Sampling(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    temperature: float = Field(default=1.0, ge=0, description="Softmax temperature; 0 takes the most likely token.")
-    top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus mass kept; 1 keeps the whole vocabulary.")
+    temperature: float = Field(
+        default=1.0, ge=0, description="Softmax temperature; 0 takes the most likely token."
+    )
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="Nucleus mass kept; 1 keeps the whole vocabulary."
+    )
     top_k: int = Field(default=0, ge=0, description="Number of most likely tokens kept; 0 keeps all.")
     max_tokens: int = Field(default=1024, gt=0, description="Longest completion, in tokens.")
-    stop: tuple[str, ...] = Field(default=(), description="Strings that end a completion, beside the EOS token.")
+    stop: tuple[str, ...] = Field(
+        default=(), description="Strings that end a completion, beside the EOS token."
+    )
     seed: int = Field(default=0, description="Seed from which every completion's own seed is derived.")
 
 

@@ -1,0 +1,135 @@
+"""Settings of an engine, and the engine that they describe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from rollout.types import Engine, EngineError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class EngineConfig(BaseModel):
+    """Which model samples, and with what."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["transformers"] = Field(
+        default="transformers",
+        description="What runs the model: `transformers` samples in this process, on CPU or GPU.",
+    )
+    model: str = Field(default="", description="Folder of the model, or its name on the Hugging Face hub.")
+    revision: str | None = Field(default=None, description="Branch, tag or commit of the model on the hub.")
+    tokenizer: str | None = Field(
+        default=None, description="Folder or hub name of the tokenizer; by default the model's."
+    )
+    chat_template: str | None = Field(
+        default=None, description="Jinja chat template that replaces the tokenizer's, as text."
+    )
+    template_options: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Variables of the chat template, such as enable_thinking: false, set for every prompt.",
+    )
+    dtype: DType = Field(
+        default="auto", description="Type of the weights; `auto` takes that of the checkpoint."
+    )
+    device: str = Field(
+        default="auto", description="`cpu`, `cuda`, `cuda:1`; `auto` takes a GPU where there is one."
+    )
+    trust_remote_code: bool = Field(default=False, description="Run Python code that comes with the model.")
+    batch_size: int = Field(default=512, gt=0, description="Completions decoded together at most.")
+    max_batch_tokens: int = Field(
+        default=262_144,
+        gt=0,
+        description="Bound of the transformers engine's cache: rows x (longest prompt + max_tokens).",
+    )
+    prefill_tokens: int = Field(
+        default=8192, gt=0, description="Padded prompt tokens in one prefill of the transformers engine."
+    )
+
+
+def create_engine(config: EngineConfig) -> Engine:
+    """The engine that `config` describes, its model loaded; raises `EngineError` where that fails."""
+    from rollout.transformers_engine import TransformersEngine
+
+    return TransformersEngine(
+        load_model(config),
+        load_tokenizer(config),
+        batch_size=config.batch_size,
+        max_batch_tokens=config.max_batch_tokens,
+        prefill_tokens=config.prefill_tokens,
+    )
+
+
+def load_tokenizer(config: EngineConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer of `config`, with the chat template and the template options that it sets."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+
+    from rollout.prompts import bind_template_options
+
+    name = config.tokenizer or config.model
+    options = {
+        "revision": None if config.tokenizer else config.revision,
+        "trust_remote_code": config.trust_remote_code,
+    }
+    # AutoTokenizer rebuilds the tokenizer of some architectures (Qwen2 is one) with that family's own
+    # pre-tokenizer, even where the checkpoint says that its tokenizer.json is to be taken as it is.
+    declared = (
+        get_tokenizer_config(name, revision=options["revision"]).get("tokenizer_class") if name else None
+    )
+    as_it_is = declared in ("TokenizersBackend", "PreTrainedTokenizerFast")
+    tokenizer: PreTrainedTokenizerBase = _load(
+        PreTrainedTokenizerFast if as_it_is else AutoTokenizer, "tokenizer", name, **options
+    )
+    if config.chat_template is not None:
+        tokenizer.chat_template = config.chat_template
+    if config.template_options:
+        if not isinstance(tokenizer.chat_template, str):
+            raise EngineError(
+                f"template_options need one chat template, but tokenizer {name!r} has none: set chat_template"
+            )
+        tokenizer.chat_template = bind_template_options(tokenizer.chat_template, config.template_options)
+    return tokenizer
+
+
+def load_model(config: EngineConfig) -> PreTrainedModel:
+    """The causal language model of `config` on its device, in eval mode."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    device = config.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    model: PreTrainedModel = _load(
+        AutoModelForCausalLM,
+        "model",
+        config.model,
+        revision=config.revision,
+        dtype=config.dtype,
+        trust_remote_code=config.trust_remote_code,
+    )
+    try:
+        model.to(device)
+    except RuntimeError as error:
+        raise EngineError(f"can't put the model on device {device!r}: {_first_line(error)}") from error
+    return model.eval()
+
+
+def _load(auto_class: Any, what: str, name: str, **options: Any) -> Any:
+    """`from_pretrained` whose failure is one line that names what was looked for."""
+    if not name:
+        raise EngineError(f"no {what} named: set the engine's `model` to a folder or a hub name")
+    try:
+        return auto_class.from_pretrained(name, **{k: v for k, v in options.items() if v is not None})
+    except (OSError, ValueError) as error:
+        raise EngineError(f"can't load the {what} {name!r}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

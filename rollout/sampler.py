@@ -1,0 +1,61 @@
+"""From logits to tokens: temperature, top-k, top-p, and inverse-CDF sampling with exact log-probabilities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rollout.types import Sampling
+
+_CHUNK_ELEMENTS = 1 << 25
+"""Logits handled at once: the float64 CDF of a 150k vocabulary would otherwise need a GB for 1k rows."""
+
+
+def sample_tokens(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """Draw one token per row: tokens int64 [R] and their log-probabilities float32 [R].
+
+    `logits` [R, V] in any float type, `uniforms` float64 [R] in [0, 1). The log-probability is that of the
+    distribution drawn from: after temperature, top-k and top-p. At temperature 0 the most likely token is
+    taken and its log-probability is the model's own, at temperature 1 without truncation.
+    """
+    rows_at_once = max(1, _CHUNK_ELEMENTS // logits.shape[-1])
+    if logits.shape[0] <= rows_at_once:
+        return _sample_chunk(logits, uniforms, sampling)
+    parts = [
+        _sample_chunk(logits[i : i + rows_at_once], uniforms[i : i + rows_at_once], sampling)
+        for i in range(0, logits.shape[0], rows_at_once)
+    ]
+    return torch.cat([tokens for tokens, _ in parts]), torch.cat([logprobs for _, logprobs in parts])
+
+
+def sampling_logprobs(logits: Tensor, sampling: Sampling) -> Tensor:
+    """Log-probabilities float32 [R, V] of what `sampling` draws from; -inf where it cuts off."""
+    logits = logits.float()
+    if sampling.temperature == 0:
+        return torch.log_softmax(logits, dim=-1)
+    if sampling.temperature != 1:
+        logits = logits / sampling.temperature
+    if 0 < sampling.top_k < logits.shape[-1]:
+        # A threshold would also keep what ties with the k-th token; indices keep exactly k.
+        kept = logits.topk(sampling.top_k, dim=-1)
+        logits = torch.full_like(logits, float("-inf")).scatter_(-1, kept.indices, kept.values)
+    if sampling.top_p < 1:
+        ordered, order = logits.sort(dim=-1, descending=True, stable=True)
+        probabilities = ordered.softmax(dim=-1)
+        # The smallest set whose mass reaches top_p: a token stays while the mass before it is less.
+        before = probabilities.cumsum(dim=-1) - probabilities
+        ordered = ordered.masked_fill(before >= sampling.top_p, float("-inf"))
+        logits = torch.empty_like(logits).scatter_(-1, order, ordered)
+    return torch.log_softmax(logits, dim=-1)
+
+
+def _sample_chunk(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    logprobs = sampling_logprobs(logits, sampling)
+    if sampling.temperature == 0:
+        tokens = logits.argmax(dim=-1, keepdim=True)
+    else:
+        cdf = logprobs.exp().cumsum(dim=-1, dtype=torch.float64)
+        # Below the total, since u <= 1 - 2**-53; and the first entry above the target always has mass.
+        target = uniforms[:, None] * cdf[:, -1:]
+        tokens = torch.searchsorted(cdf, target, right=True).clamp_(max=logits.shape[-1] - 1)
+    return tokens.squeeze(-1), logprobs.gather(-1, tokens).squeeze(-1)

@@ -1,0 +1,70 @@
+"""When a completion ends: the model's stop tokens, and stop strings in its text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_TAIL_TOKENS = 16
+"""Tokens decoded beside those of the stop string itself, for special tokens that show no text."""
+
+
+def stop_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Every token that ends a completion: those of the generation config, the config and the tokenizer.
+
+    All three matter: chat models end a turn with a token of their generation config, base models with the
+    tokenizer's, and which files carry which differs by model.
+    """
+    found: set[int] = set()
+    sources = (model.generation_config, model.config.get_text_config(decoder=True), tokenizer)
+    for ids in (getattr(source, "eos_token_id", None) for source in sources):
+        if ids is not None:
+            found.update([ids] if isinstance(ids, int) else ids)
+    return frozenset(found)
+
+
+def decode_text(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> str:
+    """Text of a completion, without special tokens and without any clean-up of spaces."""
+    text = tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    assert isinstance(text, str)
+    return text
+
+
+def cut_after_stop(text: str, stop: Sequence[str]) -> str:
+    """`text` up to and including the stop string that occurs first; `text` itself where none does."""
+    ends = [(text.find(string), text.find(string) + len(string)) for string in stop if string in text]
+    return text[: min(ends)[1]] if ends else text
+
+
+class StopStrings:
+    """Finds out which tokens complete a stop string, by decoding only after tokens that can.
+
+    A token can complete one when its own text holds the string's last character, or when it is part of a
+    character (byte-level vocabularies), which shows as U+FFFD.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, stop: tuple[str, ...], vocabulary: int, device: torch.device
+    ):
+        self.stop = stop
+        self._tokenizer = tokenizer
+        self._tail = 4 * max(len(string) for string in stop) + _TAIL_TOKENS
+        last_characters = {string[-1] for string in stop}
+        # Decoded alone, a token of some vocabularies loses the space that it has inside a text.
+        everything = any(character.isspace() for character in last_characters)
+        known = min(vocabulary, len(tokenizer))
+        texts = tokenizer.batch_decode([[i] for i in range(known)], clean_up_tokenization_spaces=False)
+        can_end = [everything or "\ufffd" in text or not last_characters.isdisjoint(text) for text in texts]
+        self._can_end = torch.tensor(can_end + [False] * (vocabulary - known), device=device)
+
+    def candidates(self, tokens: Tensor) -> Tensor:
+        """Bool [R]: whether each of `tokens` [R] can complete a stop string."""
+        return self._can_end[tokens]
+
+    def completed(self, token_ids: Sequence[int]) -> bool:
+        """Whether a stop string stands at the end part of a completion's tokens."""
+        tail = decode_text(self._tokenizer, token_ids[-self._tail :])
+        return any(string in tail for string in self.stop)
