@@ -1,0 +1,204 @@
+"""Plain data as one line of JSON, typed exactly, with nothing that could run when it is read.
+
+JSON itself carries None, bool, int, float, str and list; everything else is an object with one key that names
+its type. What is no plain data crosses as `Opaque`, which equals nothing. Both sides bound depth and size; a line
+that breaks the format raises `CodecError`.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+from collections import deque
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+MAX_DEPTH = 200
+_SMALL_INT = 1 << 256
+
+
+class CodecError(ValueError):
+    """A value that can't be written, or a line that can't be read; the message says why."""
+
+
+class Opaque:
+    """A value that is no plain data: its type's name, and the number under which its owner keeps it."""
+
+    __slots__ = ("handle", "type_name")
+
+    def __init__(self, type_name: str, handle: int = -1) -> None:
+        self.type_name = type_name
+        self.handle = handle
+
+    def __repr__(self) -> str:
+        return f"<{self.type_name} object>"
+
+
+class RawSet(list[Any]):
+    """Elements of a set in the order in which they came; no element was hashed yet."""
+
+
+class RawFrozenSet(RawSet):
+    """Elements of a frozenset."""
+
+
+class RawDict(list[tuple[Any, Any]]):
+    """Items of a dict in their order; no key was hashed yet."""
+
+
+Keep = Callable[[object], int]
+
+
+def encode(value: object, keep: Keep | None = None) -> bytes:
+    """One line of ASCII JSON without its line end. `keep` gives handles to values that are no plain data."""
+    return json.dumps(pack(value, keep), separators=(",", ":")).encode("ascii")
+
+
+def pack(value: object, keep: Keep | None = None, depth: int = 0) -> Any:
+    """`value` as a tree of what JSON can carry.
+
+    Subclasses are read through the methods of their plain base, so an overridden `__eq__`, `__iter__` or
+    `__repr__` is neither called nor carried over. CodecError where the tree is too deep.
+    """
+    kind = type(value)
+    if value is None or kind is bool or kind is str or kind is float:
+        return value
+    if kind is int:
+        return value if -_SMALL_INT < value < _SMALL_INT else {"i": hex(value)}  # type: ignore[operator]
+    if depth > MAX_DEPTH:
+        raise CodecError(f"nested more than {MAX_DEPTH} deep")
+    depth += 1
+    if kind is list:
+        return [pack(item, keep, depth) for item in value]  # type: ignore[attr-defined]
+    if kind is tuple:
+        return {"t": [pack(item, keep, depth) for item in value]}  # type: ignore[attr-defined]
+    if kind is dict:
+        return {"d": [[pack(key, keep, depth), pack(item, keep, depth)] for key, item in value.items()]}  # type: ignore[attr-defined]
+    return _pack_rare(value, keep, depth)
+
+
+def _pack_rare(value: object, keep: Keep | None, depth: int) -> Any:
+    for base in type(value).__mro__:
+        packer = _PACKERS.get(base)
+        if packer is not None:
+            return packer(value, keep, depth)
+        name = (getattr(base, "__module__", ""), getattr(base, "__name__", ""))
+        if name == ("numpy", "ndarray"):
+            return [pack(item, keep, depth) for item in value.tolist()]  # type: ignore[attr-defined]
+        if name == ("numpy", "generic"):
+            return pack(value.item(), keep, depth)  # type: ignore[attr-defined]
+    return {"o": [type.__dict__["__name__"].__get__(type(value)), keep(value) if keep else -1]}
+
+
+def _items(tag: str, base: Any) -> Callable[[Any, Keep | None, int], Any]:
+    return lambda value, keep, depth: {tag: [pack(item, keep, depth) for item in base.__iter__(value)]}
+
+
+def _pack_list(value: Any, keep: Keep | None, depth: int) -> Any:
+    return [pack(item, keep, depth) for item in list.__iter__(value)]
+
+
+def _pack_dict(value: Any, keep: Keep | None, depth: int) -> Any:
+    return {"d": [[pack(key, keep, depth), pack(item, keep, depth)] for key, item in dict.items(value)]}
+
+
+_PACKERS: dict[type, Callable[[Any, Keep | None, int], Any]] = {
+    list: _pack_list,
+    dict: _pack_dict,
+    tuple: _items("t", tuple),
+    set: _items("s", set),
+    frozenset: _items("z", frozenset),
+    deque: _items("q", deque),
+    int: lambda value, keep, depth: pack(int.__pos__(value), keep, depth),
+    float: lambda value, keep, depth: float.__pos__(value),
+    str: lambda value, keep, depth: str.__str__(value),
+    bytes: lambda value, keep, depth: {"b": base64.b64encode(bytes.__getitem__(value, slice(None))).decode()},
+    bytearray: lambda value, keep, depth: {"b": base64.b64encode(bytes(value)).decode()},
+    complex: lambda value, keep, depth: {"c": [value.real, value.imag]},
+    range: lambda value, keep, depth: {"r": [value.start, value.stop, value.step]},
+    Decimal: lambda value, keep, depth: {"D": str(Decimal.__str__(value))},
+    Fraction: lambda value, keep, depth: {"F": [hex(value.numerator), hex(value.denominator)]},
+    datetime.datetime: lambda value, keep, depth: {"dt": datetime.datetime.isoformat(value)},
+    datetime.date: lambda value, keep, depth: {"da": datetime.date.isoformat(value)},
+    datetime.time: lambda value, keep, depth: {"ti": datetime.time.isoformat(value)},
+    datetime.timedelta: lambda value, keep, depth: {"td": [value.days, value.seconds, value.microseconds]},
+    Opaque: lambda value, keep, depth: {"o": [value.type_name, value.handle]},
+}
+
+
+def decode(line: bytes, *, hashed: bool = True, handle: Callable[[Opaque], Any] | None = None) -> Any:
+    """The value on one line. CodecError where it is malformed.
+
+    With `hashed=False` sets and dicts stay `RawSet` and `RawDict`, so that keys which collide by design cost
+    nothing. `handle` turns what was no plain data into an object of the reader's.
+    """
+    try:
+        tree = json.loads(line)
+        return unpack(tree, hashed, handle) if b"{" in line else tree
+    except (ValueError, TypeError, RecursionError, OverflowError, ArithmeticError) as error:
+        raise CodecError(f"not a plain value: {type(error).__name__}: {str(error)[:200]}") from error
+
+
+def load(line: bytes) -> dict[str, Any]:
+    """A message: one JSON object on a line. CodecError where it is something else."""
+    try:
+        frame = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise CodecError(f"not a message: {str(error)[:200]}") from error
+    if type(frame) is not dict:
+        raise CodecError("not a message: no object")
+    return frame
+
+
+def unpack(tree: Any, hashed: bool = True, handle: Callable[[Opaque], Any] | None = None) -> Any:
+    """Inverse of `pack`, up to subclasses; errors as the constructors of the types raise them."""
+    kind = type(tree)
+    if kind is list:
+        return [unpack(item, hashed, handle) for item in tree]
+    if kind is not dict:
+        return tree
+    if len(tree) != 1:
+        raise CodecError("an object has other than one key")
+    (tag, body), = tree.items()
+    if tag in _UNPACKERS:
+        return _UNPACKERS[tag](body)
+    if tag == "o":
+        opaque = Opaque(str(body[0])[:200], int(body[1]))
+        return handle(opaque) if handle else opaque
+    if tag == "d":
+        pairs = [(unpack(key, hashed, handle), unpack(item, hashed, handle)) for key, item in body]
+        return dict(pairs) if hashed else RawDict(pairs)
+    if tag not in "tszq" or type(body) is not list:
+        raise CodecError(f"unknown type {str(tag)[:20]!r}")
+    items = [unpack(item, hashed, handle) for item in body]
+    if tag == "t":
+        return tuple(items)
+    if tag == "q":
+        return deque(items)
+    if tag == "s":
+        return set(items) if hashed else RawSet(items)
+    return frozenset(items) if hashed else RawFrozenSet(items)
+
+
+def _fraction(numerator: str, denominator: str) -> Fraction:
+    # The greatest common divisor of two numbers of a million digits takes minutes.
+    if max(len(numerator), len(denominator)) > 10_000:
+        raise CodecError("a fraction of more than 10,000 hexadecimal digits")
+    return Fraction(int(numerator, 16), int(denominator, 16))
+
+
+_UNPACKERS: dict[str, Callable[[Any], Any]] = {
+    "i": lambda body: int(body, 16),
+    "b": lambda body: base64.b64decode(body, validate=True),
+    "c": lambda body: complex(*body),
+    "r": lambda body: range(*body),
+    "D": lambda body: Decimal(body),
+    "F": lambda body: _fraction(*body),
+    "dt": datetime.datetime.fromisoformat,
+    "da": datetime.date.fromisoformat,
+    "ti": datetime.time.fromisoformat,
+    "td": lambda body: datetime.timedelta(*body),
+}

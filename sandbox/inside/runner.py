@@ -1,0 +1,189 @@
+"""Runs one program, inside the process that is locked up for it.
+
+Whatever this module reports, the program could have reported in its place: they share a process. So it is told
+nothing that a program may not know, and what it says is judged outside.
+"""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import io
+import json
+import linecache
+import os
+import sys
+import threading
+import types
+from typing import Any
+
+from . import codec
+
+FILE_NAME = "solution.py"
+CHANNEL = 3
+MAX_TRACEBACK = 4000
+
+
+def run(job: dict[str, Any]) -> int:
+    """Run the job that was read from outside; the process's exit code."""
+    _rebuild_standard_streams()
+    for name, text in job.get("files", {}).items():
+        path = os.path.join(os.getcwd(), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8", errors="surrogatepass") as file:
+            file.write(text)
+    if job.get("files"):
+        sys.path.insert(0, os.getcwd())
+    sys.argv = [FILE_NAME, *job.get("arguments", [])]
+    mode = job["mode"]
+    if mode == "script":
+        return _run_script(job["source"])
+    if mode == "calls":
+        return _run_calls(job)
+    if mode == "serve":
+        from .serve import serve
+
+        return serve(job["source"], CHANNEL)
+    if mode == "test":
+        from .tester import run_tests
+
+        return run_tests(job, CHANNEL)
+    raise ValueError(f"unknown mode {mode!r}")
+
+
+def _rebuild_standard_streams() -> None:
+    for name, descriptor, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        raw = io.FileIO(descriptor, mode, closefd=False)
+        buffer: Any = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
+        errors = "backslashreplace" if name == "stderr" else "surrogateescape"
+        stream = io.TextIOWrapper(buffer, "utf-8", errors, line_buffering=name == "stderr", write_through=False)
+        stream.mode = mode
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def load_module(source: str, name: str) -> types.ModuleType:
+    """Execute `source` as the module `name`, with its lines at hand for tracebacks and `inspect`."""
+    module = types.ModuleType(name)
+    module.__file__ = FILE_NAME
+    module.__dict__["__builtins__"] = builtins
+    sys.modules[name] = module
+    linecache.cache[FILE_NAME] = (len(source), None, source.splitlines(True), FILE_NAME)
+    exec(compile(source, FILE_NAME, "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Type, message and the program's own lines of an exception; never raises."""
+    try:
+        names = [f"{base.__module__}.{base.__qualname__}" for base in type(error).__mro__]
+    except BaseException:
+        names = ["builtins.BaseException"]
+    try:
+        message = str(error)[:1000]
+    except BaseException:
+        message = "(its text can't be made)"
+    arguments: list[Any] = []
+    try:
+        arguments = [codec.pack(argument) for argument in error.args]
+        if len(json.dumps(arguments)) > 10_000:
+            arguments = []
+    except BaseException:
+        arguments = []
+    return {"types": names, "message": message, "arguments": arguments, "traceback": _traceback(error)}
+
+
+def _traceback(error: BaseException) -> str:
+    import traceback
+
+    try:
+        if isinstance(error, SyntaxError):
+            return "".join(traceback.format_exception_only(type(error), error))[-MAX_TRACEBACK:]
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if "sandbox" not in f.filename.split("/")]
+        frames = [f for f in frames if not f.filename.endswith(os.path.join("inside", "runner.py"))]
+        for frame in frames:
+            frame.filename = frame.filename if frame.filename == FILE_NAME else os.path.basename(frame.filename)
+        head = ["Traceback (most recent call last):\n"] if frames else []
+        tail = traceback.format_exception_only(type(error), error)
+        lines = head + traceback.StackSummary.from_list(frames[-20:]).format() + tail
+        return "".join(lines)[-MAX_TRACEBACK:]
+    except BaseException:
+        return "(its traceback can't be made)"
+
+
+def _run_script(source: str) -> int:
+    code = 0
+    try:
+        load_module(source, "__main__")
+    except SystemExit as leave:
+        code = _exit_code(leave)
+    except BaseException as error:
+        _print_error(_traceback(error))
+        code = 1
+    # What the interpreter does at its end, without the teardown of every module.
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+    except BaseException as error:
+        _print_error(_traceback(error))
+        code = code or 120
+    return code
+
+
+def _exit_code(leave: SystemExit) -> int:
+    if leave.code is None:
+        return 0
+    if isinstance(leave.code, int):
+        return leave.code & 0xFF
+    _print_error(f"{leave.code}\n")
+    return 1
+
+
+def _print_error(text: str) -> None:
+    try:
+        os.write(2, text.encode("utf-8", "backslashreplace"))
+    except OSError:
+        pass
+
+
+def find(module: types.ModuleType, entry_point: str) -> Any:
+    """What `entry_point` names: a function, or a method as in `Solution().method`."""
+    target: Any = module
+    for part in entry_point.split("."):
+        instance = part.endswith("()")
+        target = getattr(target, part.removesuffix("()"))
+        if instance:
+            target = target()
+    return target
+
+
+def _run_calls(job: dict[str, Any]) -> int:
+    def send(frame: dict[str, Any]) -> None:
+        data = json.dumps(frame, separators=(",", ":")).encode("ascii") + b"\n"
+        view = memoryview(data)
+        while view:
+            view = view[os.write(CHANNEL, view) :]
+
+    try:
+        module = load_module(job["source"], "solution")
+        find(module, job["entry_point"])
+    except BaseException as error:
+        send({"load": describe(error)})
+        return 1
+    send({"ready": 1})
+    alive = []
+    for call in job["calls"]:
+        try:
+            arguments = codec.unpack(call["args"])
+            named = dict(codec.unpack(call["kwargs"]))
+            value = find(module, job["entry_point"])(*arguments, **named)
+            alive.append(value)
+            frame = {"value": codec.pack(value)}
+            if call.get("after"):
+                frame["after"] = [codec.pack(argument) for argument in arguments]
+        except BaseException as error:
+            frame = {"error": describe(error)}
+        send(frame)
+        sys.stdout.flush()
+    return 0

@@ -1,0 +1,164 @@
+"""The system call filter: an allowlist in classic BPF, built here and loaded by the process it binds.
+
+A call that the list does not name is refused with EPERM; where the kernel gives a listener, the supervisor
+is asked instead, so that what a program tried is counted by someone it can't reach.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import struct
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from . import linux
+from .syscalls import AUDIT_ARCH, numbers
+
+RET_ALLOW = 0x7FFF0000
+RET_ERRNO = 0x00050000
+RET_NOTIFY = 0x7FC00000
+RET_KILL = 0x80000000
+EPERM, ENOSYS = 1, 38
+
+SECCOMP_SET_MODE_FILTER = 1
+FLAG_NEW_LISTENER = 8
+FLAG_WAIT_KILLABLE = 32
+
+CLONE_THREAD = 0x00010000
+
+_LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _AND, _RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
+
+
+class Condition(NamedTuple):
+    """Holds where the low 32 bits of argument `index`, and-ed with `mask`, equal `value`."""
+
+    index: int
+    value: int
+    mask: int = 0xFFFFFFFF
+
+
+class Rule(NamedTuple):
+    """`action` for the call `name` where all `conditions` hold."""
+
+    name: str
+    conditions: tuple[Condition, ...]
+    action: int
+
+
+FILES = (
+    "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek open openat openat2 creat "
+    "close close_range stat fstat lstat newfstatat statx access faccessat faccessat2 getdents getdents64 getcwd "
+    "chdir fchdir rename renameat renameat2 mkdir mkdirat rmdir link linkat unlink unlinkat symlink symlinkat "
+    "readlink readlinkat chmod fchmod fchmodat fchmodat2 umask truncate ftruncate fallocate fsync fdatasync flock "
+    "utime utimes futimesat utimensat statfs fstatfs dup dup2 dup3 pipe pipe2 poll ppoll select pselect6 "
+    "sendfile copy_file_range fadvise64 readahead sync_file_range getxattr lgetxattr fgetxattr listxattr "
+    "epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 "
+    "timerfd_create timerfd_settime timerfd_gettime signalfd signalfd4"
+).split()
+MEMORY = "mmap mprotect munmap brk mremap msync mincore madvise membarrier".split()
+PROCESS = (
+    "exit exit_group getpid gettid getppid getuid geteuid getgid getegid getresuid getresgid getgroups getpgrp "
+    "getpgid getsid setsid setpgid wait4 waitid rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending "
+    "rt_sigtimedwait rt_sigsuspend sigaltstack pause alarm getitimer setitimer nanosleep clock_nanosleep "
+    "clock_gettime clock_getres gettimeofday time times getrusage getrlimit setrlimit sysinfo uname futex "
+    "futex_waitv futex_wake futex_wait futex_requeue set_robust_list get_robust_list set_tid_address rseq "
+    "sched_yield sched_getaffinity sched_getparam sched_getscheduler sched_get_priority_max "
+    "sched_get_priority_min sched_rr_get_interval getpriority getcpu getrandom restart_syscall capget"
+).split()
+STREAMS = "recvfrom recvmsg sendmsg shutdown getsockname getpeername getsockopt".split()
+
+FCNTL_REFUSED = (1031, 1024, 1026)
+"""F_SETPIPE_SZ takes a megabyte of kernel memory per pipe; leases and directory notes have no use here."""
+IOCTL_ALLOWED = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+"""TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX."""
+
+
+def base_rules() -> list[Rule]:
+    """What every program may do: files that it can reach, memory, threads, signals to itself, pipes."""
+    rules = [Rule(name, (), RET_ALLOW) for name in [*FILES, *MEMORY, *PROCESS, *STREAMS]]
+    rules += [Rule("fcntl", (Condition(1, command),), RET_ERRNO | EPERM) for command in FCNTL_REFUSED]
+    rules.append(Rule("fcntl", (), RET_ALLOW))
+    rules += [Rule("ioctl", (Condition(1, request),), RET_ALLOW) for request in IOCTL_ALLOWED]
+    rules.append(Rule("ioctl", (), RET_ERRNO | 25))
+    # A stream pair can't be pointed elsewhere by a later send, a datagram pair can.
+    rules.append(Rule("socketpair", (Condition(0, 1), Condition(1, 1, 0xF)), RET_ALLOW))
+    rules.append(Rule("sendto", (Condition(4, 0),), RET_ALLOW))
+    rules += [Rule("prctl", (Condition(0, option),), RET_ALLOW) for option in (15, 16, 3, 0x53564D41)]
+    # Reading limits, not setting those of another process.
+    rules.append(Rule("prlimit64", (Condition(0, 0),), RET_ALLOW))
+    rules.append(Rule("clone3", (), RET_ERRNO | ENOSYS))
+    if platform.machine() == "x86_64":
+        rules += [Rule("arch_prctl", (Condition(0, code),), RET_ALLOW) for code in (0x1002, 0x1003)]
+    return rules
+
+
+def single_process_rules(own_pid: int) -> list[Rule]:
+    """Threads, but no second process, no other program, and signals to nobody else."""
+    own = Condition(0, own_pid)
+    return [
+        Rule("clone", (Condition(0, CLONE_THREAD, CLONE_THREAD),), RET_ALLOW),
+        Rule("kill", (own,), RET_ALLOW),
+        Rule("tgkill", (own,), RET_ALLOW),
+        Rule("prlimit64", (own,), RET_ALLOW),
+    ]
+
+
+def process_tree_rules() -> list[Rule]:
+    """Processes and programs of its own, for compiled languages; namespaces bound what signals reach."""
+    new_namespaces = 0x7E020080
+    rules = [Rule("clone", (Condition(0, 0, new_namespaces),), RET_ALLOW)]
+    names = "fork vfork execve execveat kill tgkill tkill prlimit64 sched_setaffinity setpriority socketpair mlock"
+    return rules + [Rule(name, (), RET_ALLOW) for name in names.split()]
+
+
+def assemble(rules: Iterable[Rule], default: int, machine: str | None = None) -> bytes:
+    """BPF program that answers with the action of the first rule that matches, else with `default`.
+
+    Rules for calls that `machine` lacks are left out.
+    """
+    table = numbers(machine)
+    code: list[tuple[int, int, int, int]] = [
+        (_LOAD, 0, 0, 4),
+        (_JUMP_EQUAL, 1, 0, AUDIT_ARCH[machine or platform.machine()]),
+        (_RETURN, 0, 0, RET_KILL),
+        (_LOAD, 0, 0, 0),
+        # The x32 numbers are a second door to the same calls.
+        (_JUMP_GREATER_EQUAL, 0, 1, 0x40000000),
+        (_RETURN, 0, 0, RET_ERRNO | ENOSYS),
+    ]
+    for rule in rules:
+        if rule.name not in table:
+            continue
+        body: list[tuple[int, int, int, int]] = []
+        for condition in reversed(rule.conditions):
+            # A failed condition skips what follows it: the later checks, the return; it lands on the reload.
+            skip = len(body) + (1 if not body else 0)
+            check = [(_LOAD, 0, 0, 16 + 8 * condition.index)]
+            if condition.mask != 0xFFFFFFFF:
+                check.append((_AND, 0, 0, condition.mask))
+            check.append((_JUMP_EQUAL, 0, skip, condition.value & 0xFFFFFFFF))
+            if not body:
+                body = [*check, (_RETURN, 0, 0, rule.action)]
+            else:
+                body = [*check, *body]
+        if rule.conditions:
+            body.append((_LOAD, 0, 0, 0))
+        else:
+            body = [(_RETURN, 0, 0, rule.action)]
+        code.append((_JUMP_EQUAL, 0, len(body), table[rule.name]))
+        code += body
+    code.append((_RETURN, 0, 0, default))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
+
+
+def install(program: bytes, *, listener: bool = False) -> int:
+    """Bind the calling process (no_new_privs must be set) to `program`; the listener's descriptor, or 0."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+    header = _Program(len(program) // 8, ctypes.cast(buffer, ctypes.c_void_p))
+    flags = FLAG_NEW_LISTENER if listener else 0
+    return linux.syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(header))

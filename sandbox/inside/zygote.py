@@ -1,0 +1,277 @@
+"""The warm parent of all programs: it forks one process per run, watches it and cleans up behind it.
+
+It never sees a program, its input or its output: those pass in files and pipes that the supervisor hands over,
+so that no program finds in its memory what another one left. Requests and answers are JSON datagrams on a
+socket; a request carries the descriptors of the run: standard input, output, error, the job, the channel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+from . import jail, landlock, linux, runner, seccomp
+
+
+
+class Zygote:
+    """State of one zygote between runs."""
+
+    def __init__(self, control: socket.socket, config: dict[str, Any], own_namespace: int, statm: int) -> None:
+        self.control = control
+        self.tier: str = config["tier"]
+        self.user: int | None = config["user"]
+        self.own_namespace = own_namespace
+        self.scratch_size: tuple[int, int] | None = None
+        self.clean: tuple[int, ...] = ()
+        self.address_space = int(os.pread(statm, 200, 0).split()[0]) * resource.getpagesize()
+        self.landlock = -1
+        if self.tier == "landlock" or (self.tier == "namespaces" and landlock.version() >= 4):
+            self.landlock = landlock.ruleset(None if self.tier == "namespaces" else _readable(config))
+        self.filter = _filter(1)
+
+    def serve(self) -> None:
+        """Answer requests until the supervisor hangs up."""
+        while True:
+            data, descriptors, _, _ = socket.recv_fds(self.control, 65536, 16)
+            if not data:
+                return
+            if data == b"stop":
+                # It came when the run had already ended.
+                continue
+            request = json.loads(data)
+            try:
+                answer = self.run(request, descriptors)
+            except OSError as error:
+                answer = {"failed": f"{type(error).__name__}: {error}"}
+            finally:
+                for descriptor in descriptors:
+                    with contextlib.suppress(OSError):
+                        os.close(descriptor)
+            self.control.send(json.dumps(answer).encode())
+
+    def run(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        """One run from fork to the last trace gone; OSError where the kernel gave no process."""
+        limits = request["limits"]
+        if self.tier == "namespaces":
+            self._prepare_scratch(limits)
+            linux.unshare(linux.CLONE_NEWPID)
+        try:
+            started = time.monotonic()
+            pid = os.fork()
+            if pid == 0:
+                self._child(request, descriptors)
+        finally:
+            if self.tier == "namespaces":
+                linux.setns(self.own_namespace, linux.CLONE_NEWPID)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        descriptors.clear()
+        answer = self._watch(pid, started, limits)
+        if self.tier == "namespaces":
+            usage = os.statvfs(jail.SCRATCH)
+            answer["disk"] = (usage.f_blocks - usage.f_bfree) * usage.f_frsize
+            answer["files"] = usage.f_files - usage.f_ffree - 1
+            answer["disk_full"] = usage.f_bfree == 0 or usage.f_ffree == 0
+        return answer
+
+    def _prepare_scratch(self, limits: dict[str, Any]) -> None:
+        size = (limits["disk"], limits["files"])
+        if size == self.scratch_size and jail.scratch_state() == self.clean:
+            return
+        if self.scratch_size is not None:
+            linux.umount(jail.SCRATCH)
+        jail.mount_scratch(*size)
+        self.scratch_size, self.clean = size, jail.scratch_state()
+
+    def _watch(self, pid: int, started: float, limits: dict[str, Any]) -> dict[str, Any]:
+        """Wait for the end of `pid`, and bring it about at a limit."""
+        handle = os.pidfd_open(pid)
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        poll.register(self.control, select.POLLIN)
+        clock = ~pid << 3 | 2
+        hit = None
+        try:
+            while True:
+                wall = time.monotonic() - started
+                cpu = _clock(clock)
+                if hit is None and (cpu >= limits["cpu"] or wall >= limits["wall"]):
+                    hit = "cpu" if cpu >= limits["cpu"] else "wall"
+                    _kill(pid)
+                pause = min(limits["cpu"] - cpu, limits["wall"] - wall) if hit is None else 1.0
+                events = poll.poll(max(1, int(1000 * pause) + 1))
+                ready = {descriptor for descriptor, _ in events}
+                if handle in ready:
+                    break
+                if self.control.fileno() in ready:
+                    # The only thing that comes during a run: stop it, or the end of the supervisor.
+                    data = self.control.recv(65536)
+                    _kill(pid)
+                    if not data:
+                        os._exit(0)
+                    hit = hit or "stopped"
+        finally:
+            os.close(handle)
+            _kill(pid)
+            _, status, usage = os.wait4(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        cpu = usage.ru_utime + usage.ru_stime
+        if hit is None and code in (-signal.SIGKILL, -signal.SIGXCPU) and cpu >= limits["cpu"]:
+            hit = "cpu"
+        return {
+            "code": code,
+            "limit": hit,
+            "wall": time.monotonic() - started,
+            "cpu": cpu,
+            "memory": usage.ru_maxrss * 1024,
+        }
+
+    def _child(self, request: dict[str, Any], descriptors: list[int]) -> None:
+        """Lock this process up, then run the program in it; does not return."""
+        code = 125
+        try:
+            os.setsid()
+            job = self._arrange_descriptors(descriptors)
+            self._limit(request["limits"])
+            if self.tier == "namespaces":
+                os.chdir(jail.SCRATCH)
+            self._lock_up()
+            with open(job, "rb") as file:
+                payload = json.load(file)
+            for name in [name for name in sys.modules if name.partition(".")[0] == "inside"]:
+                del sys.modules[name]
+            code = runner.run(payload)
+        except BaseException as error:
+            with contextlib.suppress(BaseException):
+                os.write(2, f"sandbox: {type(error).__name__}: {error}\n".encode())
+        finally:
+            os._exit(code)
+
+    def _arrange_descriptors(self, descriptors: list[int]) -> int:
+        """Standard streams at 0-2, the channel at 3, the job above; everything else closed."""
+        high = [os.dup2(descriptor, 40 + index) for index, descriptor in enumerate(descriptors)]
+        if self.landlock >= 0:
+            os.dup2(self.landlock, 50)
+        stdin, stdout, stderr, job, channel = high
+        for target, source in enumerate((stdin, stdout, stderr, channel, job)):
+            os.dup2(source, target)
+        if self.landlock >= 0:
+            self.landlock = os.dup2(50, 5)
+        linux.close_range(6)
+        return 4
+
+    def _limit(self, limits: dict[str, Any]) -> None:
+        stack = min(limits["memory"], 256 << 20)
+        settings = {
+            resource.RLIMIT_AS: limits["memory"] + self.address_space,
+            resource.RLIMIT_CPU: int(limits["cpu"]) + 2,
+            resource.RLIMIT_FSIZE: limits["file_size"],
+            resource.RLIMIT_NOFILE: limits["open_files"],
+            resource.RLIMIT_NPROC: limits["threads"] + 1,
+            resource.RLIMIT_CORE: 0,
+            resource.RLIMIT_MEMLOCK: 0,
+            resource.RLIMIT_MSGQUEUE: 0,
+            resource.RLIMIT_SIGPENDING: 256,
+        }
+        for kind, value in settings.items():
+            hard = resource.getrlimit(kind)[1]
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(kind, (value, value))
+        hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+        if hard != resource.RLIM_INFINITY:
+            stack = min(stack, hard)
+        resource.setrlimit(resource.RLIMIT_STACK, (stack, hard))
+
+    def _lock_up(self) -> None:
+        if self.user is not None:
+            os.setgroups([])
+            os.setresgid(self.user, self.user, self.user)
+            os.setresuid(self.user, self.user, self.user)
+        linux.drop_capabilities()
+        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+        if self.landlock >= 0:
+            landlock.enter(self.landlock)
+            os.close(self.landlock)
+        if self.tier != "none":
+            seccomp.install(self.filter if self.tier == "namespaces" else _filter(os.getpid()))
+
+
+def _filter(own_pid: int) -> bytes:
+    rules = [*seccomp.base_rules(), *seccomp.single_process_rules(own_pid)]
+    return seccomp.assemble(rules, seccomp.RET_ERRNO | seccomp.EPERM)
+
+
+def _readable(config: dict[str, Any]) -> list[str]:
+    packages = list(config["packages"].values())
+    return [*jail.interpreter_trees(), *packages, *(f"/dev/{name}" for name in jail.DEVICES)]
+
+
+def _clock(clock: int) -> float:
+    try:
+        return time.clock_gettime(clock)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return 0.0
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def preload(names: list[str]) -> None:
+    """Import what programs are likely to import, so that their process starts with it."""
+    for name in names:
+        with contextlib.suppress(ImportError):
+            __import__(name)
+
+
+def _settle(control: socket.socket, config: dict[str, Any]) -> Zygote:
+    own_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    statm = os.open("/proc/self/statm", os.O_RDONLY)
+    inside_root = config["tier"] == "namespaces"
+    if inside_root:
+        jail.build_root(config)
+    jail.set_import_path(config, inside_root=inside_root)
+    preload(config["preload"])
+    os.environ.clear()
+    sys.executable, sys.orig_argv = "", []
+    gc.collect()
+    gc.freeze()
+    return Zygote(control, config, own_namespace, statm)
+
+
+def main() -> int:
+    """Set the place up, say so on the control socket, serve."""
+    os.umask(0o022)
+    control = socket.socket(fileno=int(sys.argv[2]))
+    control.set_inheritable(False)
+    config = json.loads(control.recv(1 << 20))
+    try:
+        if config["tier"] == "namespaces":
+            jail.enter_namespaces()
+            pid = os.fork()
+            if pid:
+                control.close()
+                _, status = os.waitpid(pid, 0)
+                return os.waitstatus_to_exitcode(status) & 0xFF
+            linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
+        zygote = _settle(control, config)
+    except Exception as error:
+        control.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
+        return 1
+    control.send(json.dumps({"ready": config["tier"]}).encode())
+    zygote.serve()
+    return 0
