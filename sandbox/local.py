@@ -17,7 +17,20 @@ from pathlib import Path
 from typing import Any, Self
 
 from .inside import codec
-from .types import Call, CallResult, Execution, LimitName, Limits, Program, Raised, SandboxError, Usage
+from .types import (
+    Call,
+    CallResult,
+    Execution,
+    LimitName,
+    Limits,
+    Program,
+    Raised,
+    SandboxError,
+    Suite,
+    SuiteExecution,
+    TestReport,
+    Usage,
+)
 
 TIERS = ("namespaces", "landlock")
 """From the strongest to the weakest that is safe."""
@@ -112,6 +125,12 @@ class _Zygote:
         if "failed" in answer:
             raise SandboxError(f"the sandbox could not start a process: {answer['failed']}")
         return answer
+
+    def answer_within(self, seconds: float) -> Frame:
+        """As `answer`, and SandboxError where nothing comes in time."""
+        if not select.select([self.control], [], [], seconds)[0]:
+            raise SandboxError("the sandbox's zygote did not end a run in time")
+        return self.answer()
 
     def kill(self) -> None:
         """End the zygote and, by that, everything below it."""
@@ -256,6 +275,44 @@ class LocalSandbox:
             finally:
                 run.close()
 
+    def run_suite(self, program: Program, suite: Suite, limits: Limits | None = None) -> SuiteExecution:
+        """Run `suite` in one process against `program` in another. SandboxError as in `run`."""
+        limits = limits or Limits()
+        try:
+            return self._run_suite_once(program, suite, limits)
+        except SandboxError:
+            return self._run_suite_once(program, suite, limits)
+
+    def _run_suite_once(self, program: Program, suite: Suite, limits: Limits) -> SuiteExecution:
+        job = {**job_of(program), "mode": "serve"}
+        tests = {**suite.model_dump(), "mode": "test", "source": "", "files": {}, "arguments": []}
+        # The tests wait while the program works, and have their own time for their own work.
+        patient = limits.model_copy(update={"wall": limits.elapsed + limits.cpu})
+        collector = _SuiteCollector()
+        ours, theirs = socket.socketpair()
+        with ours, theirs, self._permits, self._zygote(job) as first, self._zygote(tests) as second:
+            run, watch = _Run(job, b"", ours.fileno()), _Run(tests, b"")
+            try:
+                first.start(limits, run.handed_over())
+                second.start(patient, [*watch.handed_over(), theirs.fileno()])
+                ours.close()
+                theirs.close()
+                run.descriptors.remove(run.channel)
+                watch.close_channel()
+                answer = _attend(second, watch, patient, collector)
+                first.stop()
+                ended = first.answer_within(GRACE_SECONDS)
+                return SuiteExecution(
+                    reports=tuple(collector.reports),
+                    program=_Collector().execution(ended, run, limits, self.tier),
+                    suite=collector.execution(answer, watch, patient, self.tier),
+                    suite_error=collector.suite_error(answer),
+                )
+            finally:
+                run.descriptors = [d for d in run.descriptors if d != run.channel]
+                run.close()
+                watch.close()
+
     @contextlib.contextmanager
     def _zygote(self, job: Frame) -> Iterator[_Zygote]:
         """An idle zygote, or a new one; given back unless the run failed in a way that leaves it in doubt."""
@@ -374,6 +431,34 @@ class _Collector:
             ),
             tier=tier,
         )
+
+
+class _SuiteCollector(_Collector):
+    """Reads the reports of a suite's tests."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reports: list[TestReport] = []
+        self.setup_error: str | None = None
+        self.done = False
+
+    def _message(self, line: bytes) -> bool:
+        frame = codec.load(line)
+        if "setup" in frame:
+            self.setup_error = str(frame["setup"])
+        elif "done" in frame:
+            self.done = True
+        else:
+            self.reports.append(TestReport(index=frame["test"], passed=frame["ok"], detail=frame["detail"]))
+        return False
+
+    def suite_error(self, answer: Frame) -> str | None:
+        """Why the suite did not come to its end, where it did not."""
+        if self.setup_error is not None:
+            return f"the tests' set-up failed: {self.setup_error}"
+        if self.done:
+            return None
+        return f"the tests ended early: {answer['limit'] or 'exit code ' + str(answer['code'])}"
 
 
 _LIMIT_SIGNS: tuple[tuple[str, LimitName], ...] = (

@@ -120,6 +120,40 @@ class Execution(_Frozen):
         return self.exit_code == 0 and self.limit is None and self.violation is None
 
 
+class Suite(_Frozen):
+    """Tests that run in a process of their own, with stand-ins for what they expect of the program.
+
+    A name that the tests use and neither they nor `setup` define stands for the program's.
+    """
+
+    tests: tuple[str, ...] = Field(description="Python sources, each one a test that passes unless it raises.")
+    setup: str = Field(default="", description="Python source that runs before the tests, in their namespace.")
+    program_names: tuple[str, ...] = Field(default=(), description="Names that are the program's even if `setup` has them.")
+    aliases: dict[str, str] = Field(
+        default_factory=dict, description="Names of the tests for expressions of the program: `Solution().method`."
+    )
+    stop_at_failure: bool = True
+
+
+class TestReport(_Frozen):
+    """What one test of a suite said."""
+
+    __test__ = False
+
+    index: int
+    passed: bool
+    detail: str = ""
+
+
+class SuiteExecution(_Frozen):
+    """A program's run under a suite: the reports of the tests that ran, and both processes' ends."""
+
+    reports: tuple[TestReport, ...]
+    program: Execution
+    suite: Execution
+    suite_error: str | None = Field(default=None, description="Why the suite itself could not run.")
+
+
 class TierReport(NamedTuple):
     """Whether one way to isolate programs works here."""
 

@@ -1,4 +1,4 @@
-"""Runs one program, inside the process that is locked up for it.
+"""Runs a script or calls a function, inside the process that is locked up for it.
 
 Whatever this module reports, the program could have reported in its place: they share a process. So it is told
 nothing that a program may not know, and what it says is judged outside.
@@ -24,34 +24,8 @@ CHANNEL = 3
 MAX_TRACEBACK = 4000
 
 
-def run(job: dict[str, Any]) -> int:
-    """Run the job that was read from outside; the process's exit code."""
-    _rebuild_standard_streams()
-    for name, text in job.get("files", {}).items():
-        path = os.path.join(os.getcwd(), name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8", errors="surrogatepass") as file:
-            file.write(text)
-    if job.get("files"):
-        sys.path.insert(0, os.getcwd())
-    sys.argv = [FILE_NAME, *job.get("arguments", [])]
-    mode = job["mode"]
-    if mode == "script":
-        return _run_script(job["source"])
-    if mode == "calls":
-        return _run_calls(job)
-    if mode == "serve":
-        from .serve import serve
-
-        return serve(job["source"], CHANNEL)
-    if mode == "test":
-        from .tester import run_tests
-
-        return run_tests(job, CHANNEL)
-    raise ValueError(f"unknown mode {mode!r}")
-
-
-def _rebuild_standard_streams() -> None:
+def rebuild_standard_streams() -> None:
+    """Python's streams over the descriptors that this process now has."""
     for name, descriptor, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
         raw = io.FileIO(descriptor, mode, closefd=False)
         buffer: Any = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
@@ -111,7 +85,8 @@ def _traceback(error: BaseException) -> str:
         return "(its traceback can't be made)"
 
 
-def _run_script(source: str) -> int:
+def run_script(source: str) -> int:
+    """Run `source` as the main program, to the end that the interpreter would give it; the exit code."""
     code = 0
     try:
         load_module(source, "__main__")
@@ -158,7 +133,8 @@ def find(module: types.ModuleType, entry_point: str) -> Any:
     return target
 
 
-def _run_calls(job: dict[str, Any]) -> int:
+def run_calls(job: dict[str, Any]) -> int:
+    """Load the program, make the calls one after the other, send what each returned; the exit code."""
     def send(frame: dict[str, Any]) -> None:
         data = json.dumps(frame, separators=(",", ":")).encode("ascii") + b"\n"
         view = memoryview(data)

@@ -20,7 +20,7 @@ import sys
 import time
 from typing import Any
 
-from . import jail, landlock, linux, runner, seccomp
+from . import entry, jail, landlock, linux, seccomp
 
 
 
@@ -151,7 +151,7 @@ class Zygote:
                 payload = json.load(file)
             for name in [name for name in sys.modules if name.partition(".")[0] == "inside"]:
                 del sys.modules[name]
-            code = runner.run(payload)
+            code = entry.run(payload)
         except BaseException as error:
             with contextlib.suppress(BaseException):
                 os.write(2, f"sandbox: {type(error).__name__}: {error}\n".encode())
@@ -159,16 +159,21 @@ class Zygote:
             os._exit(code)
 
     def _arrange_descriptors(self, descriptors: list[int]) -> int:
-        """Standard streams at 0-2, the channel at 3, the job above; everything else closed."""
+        """Standard streams at 0-2, the channel at 3, the job at 4, the tests' link at 5; the rest closed."""
         high = [os.dup2(descriptor, 40 + index) for index, descriptor in enumerate(descriptors)]
+        stdin, stdout, stderr, job, *channels = high
         if self.landlock >= 0:
-            os.dup2(self.landlock, 50)
-        stdin, stdout, stderr, job, channel = high
-        for target, source in enumerate((stdin, stdout, stderr, channel, job)):
+            self.landlock = os.dup2(self.landlock, 50)
+        for target, source in enumerate((stdin, stdout, stderr)):
             os.dup2(source, target)
+        for target, source in zip((3, 5), channels, strict=False):
+            os.dup2(source, target)
+        os.dup2(job, 4)
+        top = 5 + (len(channels) > 1)
         if self.landlock >= 0:
-            self.landlock = os.dup2(50, 5)
-        linux.close_range(6)
+            self.landlock = os.dup2(self.landlock, top)
+            top += 1
+        linux.close_range(top)
         return 4
 
     def _limit(self, limits: dict[str, Any]) -> None:

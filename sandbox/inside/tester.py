@@ -1,0 +1,108 @@
+"""The tests' side of a tested program: runs the tests against stand-ins and reports what each one said.
+
+The tests come with the problem and are not the program's; they are locked up all the same, in another process.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import linecache
+import sys
+import traceback
+from typing import Any
+
+from .codec import CodecError
+from .remote import Link, LoadFailed, Remote
+from .wire import Gone, Wire
+
+PEER = 5
+FILE_NAME = "tests.py"
+
+
+def run_tests(job: dict[str, Any], channel: int) -> int:
+    """Run the job's tests one after the other; one report each, and at the end `done`."""
+    reports = Wire(channel)
+    link = Link(PEER)
+    try:
+        namespace = _namespace(job, link)
+    except BaseException as error:
+        reports.send({"setup": _say(error)})
+        return 1
+    for index, source in enumerate(job["tests"]):
+        report = _run(source, namespace, link)
+        reports.send({"test": index, **report})
+        if not report["ok"] and (job["stop_at_failure"] or "ended" in report):
+            break
+    reports.send({"done": 1})
+    return 0
+
+
+def _run(source: str, namespace: dict[str, Any], link: Link) -> dict[str, Any]:
+    linecache.cache[FILE_NAME] = (len(source), None, source.splitlines(True), FILE_NAME)
+    try:
+        exec(compile(source, FILE_NAME, "exec", dont_inherit=True), namespace)
+    except Gone:
+        return {"ok": False, "ended": True, "detail": "the program ended before the test did"}
+    except LoadFailed as error:
+        detail = str(error.description.get("traceback", error))
+        return {"ok": False, "ended": True, "detail": detail, "load": error.description}
+    except CodecError as error:
+        return {"ok": False, "ended": True, "detail": f"the program's answer can't be read: {error}"}
+    except BaseException as error:
+        return {"ok": False, "detail": _say(error)}
+    return {"ok": True, "detail": ""}
+
+
+def _say(error: BaseException) -> str:
+    theirs = getattr(error, "program_traceback", "")
+    if theirs:
+        return str(theirs)
+    try:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == FILE_NAME]
+        where = f"line {frames[-1].lineno}: {frames[-1].line}\n" if frames else ""
+        return (where + "".join(traceback.format_exception_only(type(error), error)))[-2000:].rstrip()
+    except BaseException:
+        return type(error).__name__
+
+
+def _namespace(job: dict[str, Any], link: Link) -> dict[str, Any]:
+    """The tests' globals: their own set-up, then stand-ins for what they expect of the program."""
+    namespace: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
+    if job["setup"]:
+        exec(compile(job["setup"], "setup.py", "exec", dont_inherit=True), namespace)
+    for name in job["program_names"]:
+        namespace[name] = Remote(link, name, -1, name)
+    for alias, expression in job["aliases"].items():
+        namespace[alias] = Remote(link, alias, -1, expression)
+    for name in _free_names(job["tests"]):
+        if name in namespace or hasattr(builtins, name):
+            continue
+        # A module must be the real one: `math.isclose` of the program's making decides what it likes.
+        if name in sys.stdlib_module_names:
+            namespace[name] = importlib.import_module(name)
+        else:
+            namespace[name] = Remote(link, name, -1, name)
+    return namespace
+
+
+def _free_names(tests: list[str]) -> list[str]:
+    loaded: dict[str, None] = {}
+    bound: set[str] = set()
+    for source in tests:
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Name):
+                if isinstance(node.ctx, ast.Load):
+                    loaded[node.id] = None
+                else:
+                    bound.add(node.id)
+            elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                bound.add(node.name)
+            elif isinstance(node, ast.arg):
+                bound.add(node.arg)
+            elif isinstance(node, ast.alias):
+                bound.add((node.asname or node.name).split(".")[0])
+            elif isinstance(node, ast.ExceptHandler) and node.name:
+                bound.add(node.name)
+    return [name for name in loaded if name not in bound]
