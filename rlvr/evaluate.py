@@ -89,7 +89,7 @@ class EvalConfig(BaseModel):
 
 
 class RecordedEngine:
-    """An engine whose completions are kept in a file: what is there is read, the rest is sampled and added."""
+    """An engine whose completions are kept in a file: what is there is read, the rest is sampled."""
 
     def __init__(self, engine: Engine, path: Path, progress: Progress) -> None:
         self.engine = engine
@@ -128,7 +128,6 @@ class RecordedEngine:
                     "text": fresh.text,
                     "finish_reason": fresh.finish_reason,
                 }
-                self.recorded[keys[index]][fresh.sample_index] = row
                 self._keep(row)
                 self.progress.advance(task)
                 yield _completion(index, row)
@@ -147,7 +146,7 @@ class RecordedEngine:
         self.written = time.monotonic()
 
     def _missing(self, keys: Sequence[str], wanted: range) -> dict[tuple[int, int], list[int]]:
-        """Prompts by the run of samples `(first, count)` that they lack; samples of a prompt may lack in runs."""
+        """Prompts by the run of samples `(first, count)` that they lack; a prompt may lack several runs."""
         runs: dict[tuple[int, int], list[int]] = defaultdict(list)
         for index, key in enumerate(keys):
             start = None
