@@ -15,14 +15,13 @@ from verifiers import InputError
 
 if TYPE_CHECKING:
     from curation.config import CurateConfig
-    from trainer.config import TrainConfig
-
     from rlvr.doctor import DoctorConfig
     from rlvr.evaluate import EvalConfig
     from rlvr.export import ExportConfig
     from rlvr.quickstart.demo import DemoConfig
     from rlvr.report import ReportConfig
     from rlvr.score import ScoreConfig
+    from trainer.config import TrainConfig
 
 USER_ERRORS = (InputError, EngineError, SandboxError, FileNotFoundError, PermissionError, IsADirectoryError)
 """Errors that a user can mend: their message is one line, and a traceback would say nothing more."""
