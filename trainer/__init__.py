@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainer.config import TrainConfig
-    from trainer.evaluation import EvalConfig, EvalResult, EvalSet, evaluate, load_eval_set
+    from trainer.evaluation import EvalOptions, EvalResult, evaluate, load_eval_set
     from trainer.loop import TrainResult, train
     from trainer.sft import Pair, WarmStartConfig, WarmStartResult, read_pairs, warm_start
 
 _HOME = {
-    "EvalConfig": "evaluation",
+    "EvalOptions": "evaluation",
     "EvalResult": "evaluation",
-    "EvalSet": "evaluation",
     "Pair": "sft",
     "TrainConfig": "config",
     "TrainResult": "loop",
@@ -34,9 +33,8 @@ _HOME = {
 }
 
 __all__ = [
-    "EvalConfig",
+    "EvalOptions",
     "EvalResult",
-    "EvalSet",
     "Pair",
     "TrainConfig",
     "TrainResult",

@@ -56,7 +56,7 @@ def pack(
     prompts = torch.tensor(list(prompt_lengths))
     if bool((prompts < 1).any()):
         raise InputError(
-            f"sequence {int((prompts < 1).nonzero()[0])} has no prompt token, so nothing predicts its response"
+            f"sequence {int((prompts < 1).nonzero()[0])} has no prompt token; its response can't be predicted"
         )
     starts = lengths.cumsum(0) - lengths
     total, longest = int(lengths.sum()), int(lengths.max())

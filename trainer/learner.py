@@ -1,0 +1,274 @@
+"""The learner: several optimizer steps on one rollout, in micro-batches of packed sequences."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer.config import LearnerConfig, ObjectiveConfig
+from trainer.objective import (
+    LossInputs,
+    ObjectiveOptions,
+    importance_weights,
+    kl_estimate,
+    policy_loss,
+    sequence_weights,
+)
+from trainer.optimizer import MasterAdamW, learning_rate_factor
+from trainer.packing import micro_batches, scatter_rows
+from trainer.policy import Policy, TokenSequence
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One response to learn from."""
+
+    tokens: TokenSequence
+    sampler_logprobs: Sequence[float]
+    """Of the response's tokens, at the sampling temperature."""
+    advantage: float
+    group: int
+    """Number of its group in the rollout."""
+    has_loss: bool = True
+    """False for a response that stays in its group's statistics only (truncated, or not judged)."""
+
+
+@dataclass(slots=True)
+class UpdateStatistics:
+    """What the updates on one rollout did; means are over the tokens with loss of all updates."""
+
+    updates: int = 0
+    skipped: int = 0
+    """Updates left out since the gradient was not finite."""
+    loss: float = 0.0
+    """Mean over the updates."""
+    grad_norm: float = 0.0
+    """Mean over the updates, before clipping."""
+    learning_rate: float = 0.0
+    tokens: int = 0
+    """Tokens that went through the forward and backward pass, prompts included."""
+    means: dict[str, float] = field(default_factory=dict)
+    """entropy, ratio, clipped_low, clipped_high, kl_sampler, importance, kl_reference."""
+
+
+class Learner:
+    """Owns the optimizer of `model`, which an engine may share."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        learner: LearnerConfig,
+        objective: ObjectiveConfig,
+        *,
+        temperature: float,
+        max_tokens: int,
+        steps: int,
+        seed: int,
+        reference: nn.Module | None = None,
+    ) -> None:
+        """`max_tokens` is the divisor of aggregation `constant` where the objective names none.
+
+        `reference` is the frozen initial policy; needed where the objective has a KL coefficient.
+        """
+        disable_dropout(model)
+        self.model = model
+        self.config = learner
+        self.objective = objective
+        self.temperature = temperature
+        self.constant = objective.constant or float(max_tokens)
+        self.steps = steps
+        self.seed = seed
+        self.policy = Policy(model)
+        self.reference = None if reference is None else Policy(reference)
+        self.options = ObjectiveOptions(
+            clip_low=objective.clip_low,
+            clip_high=objective.clip_high,
+            dual_clip=objective.dual_clip,
+            surrogate=objective.surrogate,
+            ratio_level=objective.ratio_level,
+            kl_coefficient=objective.kl_coefficient,
+            kl_estimator=objective.kl_estimator,
+            entropy_coefficient=objective.entropy_coefficient,
+        )
+        self.optimizer = MasterAdamW(
+            [parameter for parameter in model.parameters() if parameter.requires_grad],
+            learning_rate=learner.learning_rate,
+            betas=learner.betas,
+            weight_decay=learner.weight_decay,
+            float32_masters=learner.float32_masters,
+        )
+
+    def update(self, samples: Sequence[Sample], step: int) -> UpdateStatistics:
+        """Learn from one rollout: `epochs` times through it, an optimizer step for each mini-batch.
+
+        Args:
+            samples: responses with at least one token each.
+            step: number of the rollout step, from 1; it decides the learning rate and the order.
+        """
+        rate = self.config.learning_rate * learning_rate_factor(
+            step, self.config.warmup_steps, self.steps, self.config.schedule
+        )
+        batches = list(self._mini_batches(samples, step))
+        # The policy "before" is the one that is about to be updated: at the first batch, itself.
+        before = [None, *(self._old_logprobs(batch) for batch in batches[1:])]
+        statistics = UpdateStatistics(learning_rate=rate)
+        sums: dict[str, float] = {}
+        self.model.train()
+        for batch, old in zip(batches, before, strict=True):
+            loss = self._accumulate_gradient(batch, old, sums)
+            norm = self.optimizer.step(rate, self.config.grad_clip)
+            statistics.updates += 1
+            statistics.skipped += norm != norm or norm == float("inf")
+            statistics.loss += loss / len(batches)
+            statistics.grad_norm += norm / len(batches)
+            statistics.tokens += sum(len(sample.tokens) for sample in batch)
+        self.model.eval()
+        tokens = max(1.0, sums.pop("tokens", 0.0))
+        statistics.means = {name: total / tokens for name, total in sums.items()}
+        return statistics
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Names and tensors of the model's weights, as an engine takes them; nothing is copied."""
+        yield from self.model.state_dict().items()
+
+    def save_model(self, folder: Path) -> None:
+        """Write the weights so that `from_pretrained` opens the folder."""
+        from transformers.utils import logging
+
+        model: Any = self.model
+        shown = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
+        try:
+            model.save_pretrained(folder)
+        finally:
+            if shown:
+                logging.enable_progress_bar()
+
+    def load_model(self, folder: Path) -> None:
+        """Take over the weights that `save_model` wrote."""
+        model: Any = self.model
+        saved = type(model).from_pretrained(folder, dtype=next(model.parameters()).dtype)
+        model.load_state_dict(saved.state_dict())
+
+    def _mini_batches(self, samples: Sequence[Sample], step: int) -> Iterator[list[Sample]]:
+        """Groups in an order of their own for each pass, cut into mini-batches of nearly equal size.
+
+        Groups come in the order in which they were finished, so that without a shuffle the first update would
+        see the short responses and the last the long ones.
+        """
+        count = max(1, round(len(samples) / self.config.mini_batch))
+        for epoch in range(self.config.epochs):
+            groups: dict[int, list[Sample]] = {}
+            for sample in samples:
+                groups.setdefault(sample.group, []).append(sample)
+            order = sorted(groups)
+            random.Random(f"{self.seed}:{step}:{epoch}").shuffle(order)
+            shuffled = [sample for group in order for sample in groups[group]]
+            for part in range(count):
+                batch = shuffled[part * len(shuffled) // count : (part + 1) * len(shuffled) // count]
+                if any(sample.has_loss for sample in batch):
+                    yield batch
+
+    def _micro_batches(self, batch: Sequence[Sample]) -> list[list[int]]:
+        return micro_batches([len(sample.tokens) for sample in batch], self.config.micro_batch_tokens)
+
+    @torch.no_grad()
+    def _old_logprobs(self, batch: Sequence[Sample]) -> list[Tensor]:
+        """Log-probabilities of each sample's response under the weights as they are, `[T]` each."""
+        found: dict[int, Tensor] = {}
+        for indices in self._micro_batches(batch):
+            result = self.policy.logprobs([batch[index].tokens for index in indices], self.temperature)
+            found.update(zip(indices, result.logprobs.split(result.lengths), strict=True))  # type: ignore[no-untyped-call]
+        return [found[index] for index in range(len(batch))]
+
+    def _accumulate_gradient(
+        self, batch: Sequence[Sample], old: list[Tensor] | None, sums: dict[str, float]
+    ) -> float:
+        """Add the gradient of one optimizer step's loss, micro-batch by micro-batch; returns the loss."""
+        weights_B = sequence_weights(
+            torch.tensor([len(sample.tokens.response) * sample.has_loss for sample in batch]),
+            self.objective.aggregation,
+            groups_B=torch.tensor([sample.group for sample in batch]),
+            constant=self.constant,
+            count_empty=self.objective.count_filtered,
+        )
+        total = 0.0
+        for indices in self._micro_batches(batch):
+            part = [batch[index] for index in indices]
+            old_logprobs = None if old is None else torch.cat([old[index] for index in indices])
+            inputs, extra = self._loss_inputs(part, old_logprobs, weights_B[indices])
+            outputs = policy_loss(inputs, self.options)
+            outputs.loss.backward()  # type: ignore[no-untyped-call]
+            total += outputs.loss.item()
+            for name, value in {**outputs.sums, **extra}.items():
+                sums[name] = sums.get(name, 0.0) + value
+        return total
+
+    def _loss_inputs(
+        self, part: Sequence[Sample], old_R: Tensor | None, weights_B: Tensor
+    ) -> tuple[LossInputs, dict[str, float]]:
+        sequences = [sample.tokens for sample in part]
+        result = self.policy.logprobs(sequences, self.temperature)
+        device, dtype = result.logprobs.device, result.logprobs.dtype
+        old_R = result.logprobs.detach() if old_R is None else old_R
+        sampler_R = torch.tensor([value for sample in part for value in sample.sampler_logprobs])
+        logprobs_BT, real_BT = scatter_rows(result.logprobs, result.lengths)
+        old_BT, _ = scatter_rows(old_R, result.lengths)
+        entropies_BT, _ = scatter_rows(result.entropies, result.lengths)
+        sampler_BT, _ = scatter_rows(sampler_R.to(device, dtype), result.lengths)
+        has_loss_B = torch.tensor([sample.has_loss for sample in part], device=device)
+        mask_BT = real_BT & has_loss_B[:, None]
+        importance_BT = self._importance(old_BT, sampler_BT, mask_BT)
+        with torch.no_grad():
+            extra = {"kl_sampler": _masked_sum(kl_estimate(sampler_BT, old_BT, "k3"), mask_BT)}
+            if importance_BT is not None:
+                extra["importance"] = _masked_sum(importance_BT, mask_BT)
+        reference_BT = None
+        if self.reference is not None:
+            with torch.no_grad():
+                reference = self.reference.logprobs(sequences, self.temperature)
+            reference_BT, _ = scatter_rows(reference.logprobs, reference.lengths)
+        inputs = LossInputs(
+            logprobs=logprobs_BT,
+            old_logprobs=old_BT,
+            advantages=torch.tensor([sample.advantage for sample in part], device=device, dtype=dtype),
+            mask=mask_BT,
+            weights=weights_B.to(device, dtype),
+            importance=importance_BT,
+            reference_logprobs=reference_BT,
+            entropies=entropies_BT,
+        )
+        return inputs, extra
+
+    @torch.no_grad()
+    def _importance(self, old_BT: Tensor, sampler_BT: Tensor, mask_BT: Tensor) -> Tensor | None:
+        if self.objective.importance == "off":
+            return None
+        return importance_weights(
+            old_BT,
+            sampler_BT,
+            mask_BT,
+            level=self.objective.importance_level,
+            mode=self.objective.importance,
+            cap=self.objective.importance_cap,
+            floor=self.objective.importance_floor,
+        )
+
+
+def disable_dropout(model: nn.Module) -> None:
+    """Switch all dropout off: with it, a policy's probabilities would differ from themselves."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            setattr(module, "attention_dropout", 0.0)  # noqa: B010  (torch types attributes as modules)
+
+
+def _masked_sum(values_BT: Tensor, mask_BT: Tensor) -> float:
+    return torch.where(mask_BT, values_BT, 0).sum().item()
