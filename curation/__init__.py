@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 from curation.types import CuratedProblem, LineageRow, PassRate, Split
 
 if TYPE_CHECKING:
+    from curation.config import CurateConfig
     from curation.dataset import load_curated, read_curated, read_lineage, write_curated
     from curation.files import JsonlAppender, atomic_path, atomic_write, read_jsonl, write_jsonl
+    from curation.pipeline import CurationResult, curate
     from curation.statistics import pass_at_k, wilson
 
 _HOME = {
+    "CurateConfig": "config",
+    "CurationResult": "pipeline",
+    "curate": "pipeline",
     "load_curated": "dataset",
     "read_curated": "dataset",
     "read_lineage": "dataset",
@@ -30,13 +35,16 @@ _HOME = {
 }
 
 __all__ = [
+    "CurateConfig",
     "CuratedProblem",
+    "CurationResult",
     "JsonlAppender",
     "LineageRow",
     "PassRate",
     "Split",
     "atomic_path",
     "atomic_write",
+    "curate",
     "load_curated",
     "pass_at_k",
     "read_curated",

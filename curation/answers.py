@@ -21,7 +21,8 @@ _YES_NO = frozenset({"yes", "no", "true", "false"})
 _TEXT_WRAP = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mbox|rm)\s*\{([^{}]*)\}")
 _MATH_WORDS = frozenset(
     ["sqrt", "frac", "dfrac", "tfrac", "pi", "sin", "cos", "tan", "log", "ln", "exp", "infty", "cup", "cap", "mod",
-     "cdot", "times", "left", "right", "pm", "theta", "alpha", "beta", "gamma", "lambda", "circ", "arctan", "arcsin",
+     "cdot", "times", "left", "right", "pm", "theta", "alpha", "beta", "gamma", "lambda", "circ",
+     "arctan", "arcsin",
      "arccos", "binom", "sum", "prod", "int", "lim", "max", "min", "gcd", "lcm", "emptyset", "mathbb", "text"]
 )  # fmt: skip
 _WORD = re.compile(r"(?<!\\)\b[A-Za-z]{2,}\b")
@@ -108,10 +109,15 @@ def answer_type(answer: str | None, *, has_options: bool = False) -> AnswerType:
 
 
 def wrong_answers(answer: str, kind: AnswerType) -> dict[str, str]:
-    """Answers that resemble the gold and are not it, by the name of the change; a sound verifier rejects all."""
+    """Answers that resemble the gold and are not it, by the name of the change; a sound verifier rejects "
+    "all."""
     if kind == "integer":
         value = int(answer)
-        return {"plus one": str(value + 1), "sign": str(-value) if value else "10", "other type": f"{value}+x"}
+        return {
+            "plus one": str(value + 1),
+            "sign": str(-value) if value else "10",
+            "other type": f"{value}+x",
+        }
     if kind in ("rational", "real"):
         negated = answer[1:] if answer.startswith("-") else f"-{answer.lstrip('+')}"
         zero = not re.search(r"[1-9]", answer)
@@ -121,7 +127,10 @@ def wrong_answers(answer: str, kind: AnswerType) -> dict[str, str]:
         return {"other choice": "ABCDEFGHIJ"[("ABCDEFGHIJ".index(letter) + 1) % 4], "other type": "7919"}
     if kind == "yes_no":
         word = _TEXT_WRAP.sub(r"\1", answer).strip(" .()").lower()
-        return {"opposite": {"yes": "no", "no": "yes", "true": "false", "false": "true"}[word], "other type": "7919"}
+        return {
+            "opposite": {"yes": "no", "no": "yes", "true": "false", "false": "true"}[word],
+            "other type": "7919",
+        }
     changed = {"other type": "7919"}
     if kind == "expression":
         changed["plus one"] = f"{answer}+1"
@@ -135,7 +144,8 @@ def wrong_answers(answer: str, kind: AnswerType) -> dict[str, str]:
 
 
 _MARKED = re.compile(
-    r"(?:####|\bfinal answer\b(?: is)?\s*[:=]?|\b(?:the )?(?:correct )?answer\s*(?:is\s*:?|[:=\-–])|\bans\s*[:=.])"
+    r"(?:####|\bfinal answer\b(?: is)?\s*[:=]?|\b(?:the )?(?:correct )?answer\s*(?:is\s*:?|[:=\-–])|"
+    r"\bans\s*[:=.])"
     r"\s*(?:option\s*)?(?P<answer>\S[^\n]*)",
     re.IGNORECASE,
 )
@@ -152,11 +162,10 @@ def solution_answer(solution: str, kind: AnswerType) -> str | None:
     boxed = last_boxed(solution)
     if boxed is not None:
         return boxed.strip() or None
-    marked = None
-    for marked in _MARKED.finditer(solution):
-        pass
-    if marked is not None:
-        text = _unwrap(_CUT.split(marked["answer"], maxsplit=1)[0].strip(" *\"”"))
+    marks = list(_MARKED.finditer(solution))
+    if marks:
+        marked = marks[-1]
+        text = _unwrap(_CUT.split(marked["answer"], maxsplit=1)[0].strip(' *"”'))
         if kind == "choice":
             letter = _LETTER.match(text)
             return letter.group(1).upper() if letter else None

@@ -14,8 +14,10 @@ _ASY = re.compile(r"\[asy\].*?\[/asy\]|!\[[^\]]*\]\([^)]*\)|\\tag\{[^}]*\}|https
 _THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\,|\\!)(?=\d{3}(?!\d))")
 _FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{([^{}]*)\}|(\w))\s*(?:\{([^{}]*)\}|(\w))")
 _SILENT = re.compile(
-    r"\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits|nolimits|qquad|quad|mathrm|mathbb|Bbb|"
-    r"mathbf|mathcal|mathit|text|textbf|textit|textrm|mbox|hbox|operatorname\*?|rm|bf|it|hspace|vspace|phantom|"
+    r"\\(?:left|right|bigg?[lr]?|Bigg?[lr]?|displaystyle|textstyle|limits|nolimits|qquad|quad|mathrm|"
+    r"mathbb|Bbb|"
+    r"mathbf|mathcal|mathit|text|textbf|textit|textrm|mbox|hbox|operatorname\*?|rm|bf|it|hspace|vspace|"
+    r"phantom|"
     r"underline|[,;:! \[\]()])(?![a-z])|\\begin\{[a-z*]+\}|\\end\{[a-z*]+\}|\\\\"
 )
 _COMMAND = re.compile(r"\\([a-zA-Z]+)")
@@ -23,7 +25,8 @@ _SYNONYM = {
     "leq": "<=", "le": "<=", "leqslant": "<=", "geq": ">=", "ge": ">=", "geqslant": ">=",
     "neq": "!=", "ne": "!=",
     "rightarrow": "to", "longrightarrow": "to", "cdots": "...", "ldots": "...", "dots": "...",
-    "dotsc": "...", "dotsb": "...", "cdot": "*", "times": "*", "div": "/", "lvert": "|", "rvert": "|", "vert": "|",
+    "dotsc": "...", "dotsb": "...", "cdot": "*", "times": "*", "div": "/", "lvert": "|", "rvert": "|"
+    "", "vert": "|",
     "mid": "|", "lbrace": "{", "rbrace": "}", "ast": "*", "bmod": "mod", "pmod": "mod", "lt": "<",
     "gt": ">", "colon": ":",
     "overline": "bar", "bar": "bar", "overrightarrow": "vec", "degree": "circ", "triangle": "triangle",

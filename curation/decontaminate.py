@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from curation.compare import Comparable
 from curation.duplicates import hash64
-from curation.minhash import Hashes, ngram_hashes
+from curation.minhash import ngram_hashes
 from curation.text import repair, strip_instructions
 
 LIKELY = 0.62
@@ -30,8 +30,10 @@ LIKELY = 0.62
 Relation = Literal["same", "variant", "different"]
 
 _TAIL_START = re.compile(
-    r"(?:\.|\?|!|\$|\)|\]|\n|^)\s*(?:(?:the |your )?(?:original |final |correct )?answer (?:is|can be|should be|has|in)\b"
-    r"|(?:please )?(?:express|write|provide|give|present|round|enter) (?:your |the )?(?:final |original )?(?:answer|result)\b"
+    r"(?:\.|\?|!|\$|\)|\]|\n|^)\s*(?:(?:the |your )?(?:original |final |correct )?answer (?:is|can be|"
+    r"should be|has|in)\b"
+    r"|(?:please )?(?:express|write|provide|give|present|round|enter) (?:your |the )?(?:final |"
+    r"original )?(?:answer|result)\b"
     r"|(?:the )?(?:original|final) answer\b"
     r"|please (?:give|provide|find|calculate|compute|determine|express)\b"
     r"|if (?:the|your) (?:final |original )?answer (?:is|can be)\b"
@@ -39,7 +41,8 @@ _TAIL_START = re.compile(
     re.IGNORECASE,
 )
 _RELATIVELY_PRIME = re.compile(
-    r"(?:,? where|with)\s+[$\\(a-z, ]*?(?:and|,)[^.]{0,40}?(?:relatively prime|coprime|co-prime)[^.]*?(?:\.|,|$)\s*"
+    r"(?:,? where|with)\s+[$\\(a-z, ]*?(?:and|,)[^.]{0,40}?(?:relatively prime|coprime|"
+    r"co-prime)[^.]*?(?:\.|,|$)\s*"
     r"(?:(?:find|compute|what is|determine)[^.?]{0,30}[.?]?)?",
     re.IGNORECASE,
 )

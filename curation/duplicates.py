@@ -1,8 +1,8 @@
 """Duplicates: exact after normalisation, near by MinHash; template variants are told apart and kept.
 
 Two texts are *near* duplicates when they hold the same numbers and nearly the same formulas and content words
-(or the same ones, asked for in other words). The same text with other numbers is a *variant* of a template: another
-problem, and kept. Numbers are part of every band key, so variants never even meet as candidates.
+(or the same ones, asked for in other words). The same text with other numbers is a *variant* of a template:
+another problem, and kept. Numbers are part of every band key, so variants never even meet as candidates.
 
 Memory: 8 bytes per row and hash while one hash column is sorted; texts of candidates are read back from disk.
 """
@@ -31,7 +31,8 @@ _OPPOSED = [
     frozenset(pair.split())
     for pair in (
         "largest smallest", "maximum minimum", "greatest least", "even odd", "sum product", "sum difference",
-        "first last", "more fewer", "more less", "increasing decreasing", "inscribed circumscribed", "mean median",
+        "first last", "more fewer", "more less", "increasing decreasing", "inscribed circumscribed",
+        "mean median",
         "area perimeter", "area volume", "row column", "positive negative", "integer real", "with without",
         "before after", "radius diameter", "numerator denominator", "sin cos", "domain range", "minimize maximize",
         "minimal maximal", "highest lowest", "longest shortest", "distinct total", "union intersection",
@@ -215,7 +216,12 @@ def _link_band(
         representatives: list[int] = []
         for root in roots:
             match = next(
-                (known for known in representatives if similar(comparable(known), comparable(root), threshold)), None
+                (
+                    known
+                    for known in representatives
+                    if similar(comparable(known), comparable(root), threshold)
+                ),
+                None,
             )
             if match is not None:
                 forest.union(match, root)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from curation.row import Row
@@ -90,10 +91,8 @@ def plain_text(value: Any) -> str | None:
 def answer_text(value: Any) -> str | None:
     """The gold answer as text: lists of one are unwrapped, several are joined, JSON in a string is opened."""
     if isinstance(value, str) and value[:2] in ('["', "['") and value.endswith("]"):
-        try:
+        with suppress(ValueError):
             value = json.loads(value)
-        except ValueError:
-            return value
     if isinstance(value, list | tuple):
         parts = [text for item in value if (text := answer_text(item)) is not None]
         return ", ".join(parts) if parts else None
@@ -104,9 +103,18 @@ def answer_text(value: Any) -> str | None:
 
 
 def to_row(
-    value: Any, ordinal: int, raw_id: str, source: str, mapping: Mapping[str, str]
+    value: Any, ordinal: int, raw_id: str, source: str, mapping: Mapping[str, str], verifier: str = ""
 ) -> Row | Unreadable:
-    """Make a row of a raw value, or say what it lacks."""
+    """Make a row of a raw value, or say what it lacks.
+
+    Args:
+        value: what a reader gave.
+        ordinal: position among all raw rows of the run.
+        raw_id: `source:line`.
+        source: name of the source.
+        mapping: where fields stand, for those that are not under their usual names.
+        verifier: for rows that name none; empty takes math, or code where tests are.
+    """
     if isinstance(value, Unreadable):
         return value
     if isinstance(value, list):
@@ -133,10 +141,12 @@ def to_row(
         solution = "\n".join(text for item in solution if isinstance(text := item, str))
     meta = _find(value, "meta", mapping)
     tests = _find(value, "tests", mapping)
-    verifier = _find(value, "verifier", mapping)
+    named = _find(value, "verifier", mapping)
     if not isinstance(tests, dict | list):
         tests = None
-    if not isinstance(verifier, str):
+    if isinstance(named, str):
+        verifier = named
+    elif not verifier:
         verifier = "math" if tests is None else "code"
     text = answer_text(answer)
     if text is not None and "####" in text:

@@ -172,3 +172,16 @@ class JsonlAppender:
     ) -> None:
         """Close."""
         self.close()
+
+
+@contextmanager
+def locked(path: Path | str) -> Iterator[None]:
+    """Hold the lock file at `path`; raises `InputError` at once when another process holds it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{path.parent}: another process works here; wait for it or stop it") from None
+        yield

@@ -44,7 +44,11 @@ class GoldCheck:
     """
 
     def __init__(
-        self, workers: int, timeout: float | None = None, store: Path | None = None, from_solution: bool = True
+        self,
+        workers: int,
+        timeout: float | None = None,
+        store: Path | None = None,
+        from_solution: bool = True,
     ) -> None:
         self._pool = VerifierPool(workers=workers, timeout=timeout)
         self._from_solution = from_solution
@@ -52,7 +56,7 @@ class GoldCheck:
         self._appender: JsonlAppender | None = None
         if store is not None:
             self._appender = JsonlAppender(store)
-            self._known = {key: problem for key, problem in read_jsonl(store)}
+            self._known = dict(read_jsonl(store))
 
     def check(self, rows: Sequence[Row]) -> Iterator[tuple[Row, Reason | None]]:
         """Settle the gold of each row; yields rows in order, with the reason for those to drop."""

@@ -9,11 +9,12 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-Kind = Literal[
-    "multiple_choice", "yes_no", "proof", "multi_part", "figure", "link", "open_ended", "language"
-]
+Kind = Literal["multiple_choice", "yes_no", "proof", "multi_part", "figure", "link", "open_ended", "language"]
 
-_OPTION_MARK = re.compile(r"(?<![A-Za-z0-9_^\\])(?:\\text(?:bf|rm|it)?\s*\{|\\mathrm\s*\{|\*\*)?\s*\(?([A-Ea-e])\s*[).:]\s*\}?(?=[\s~\\$\d*}\-(]|[A-Za-z])")
+_OPTION_MARK = re.compile(
+    r"(?<![A-Za-z0-9_^\\])(?:\\text(?:bf|rm|it)?\s*\{|\\mathrm\s*\{|"
+    r"\*\*)?\s*\(?([A-Ea-e])\s*[).:]\s*\}?(?=[\s~\\$\d*}\-(]|[A-Za-z])"
+)
 _OPTION_HINT = re.compile(r"\(\s*[BbDd]\s*\)|\b[BD]\s*[).:]|\bB\)|\(b\)", re.IGNORECASE)
 _WHICH_OF = re.compile(
     r"\bwhich (?:one )?of (?:the )?(?:following|these)\b|\bfrom the (?:following )?(?:options|choices)\b|"
@@ -22,81 +23,117 @@ _WHICH_OF = re.compile(
     re.IGNORECASE,
 )
 _YES_NO_ASKED = re.compile(
-    r"\b(?:true or false|yes or no|answer (?:with )?(?:yes|true)|(?:\"|“|')?yes(?:\"|”|')?\s*(?:or|/)\s*(?:\"|“|')?no"
+    r"\b(?:true or false|yes or no|answer (?:with )?(?:yes|true)|(?:\"|“|')?yes(?:\"|”|')?\s*(?:or|"
+    r"/)\s*(?:\"|“|')?no"
     r"|true\s*/\s*false|is it true that|is this (?:statement )?(?:true|correct|possible)|"
     r"(?:determine|decide|verify|check|state) (?:whether|if)(?! the answer)|whether or not)\b",
     re.IGNORECASE,
 )
 _YES_NO_START = re.compile(
-    r"(?:^|[.?!\n:,]\s*|\bthen,?\s+)(?:is|are|was|were|does|do|did|can|could|must|has|have|will|would|should|isn't|aren't)"
+    r"(?:^|[.?!\n:,]\s*|\bthen,?\s+)(?:is|are|was|were|does|do|did|can|could|must|has|have|will|would|"
+    r"should|isn't|aren't)"
     r"\s+(?!not\b)[^.?!\n]{2,300}\?\s*$",
     re.IGNORECASE,
 )
 _ASKS_VALUE = re.compile(
-    r"\b(?:find|compute|calculate|evaluate|determine (?!whether|if)|how (?:many|much|long|far|old|often|large|fast|tall)|"
-    r"what (?:is|are|was|were|will|would|number|value|percent|fraction|percentage|time|integer|integers|real|size|"
-    r"is the|should|must|can|could|does|do|did)|which (?:number|value|integer|year|day|digit)|give the|give your|"
+    r"\b(?:find|compute|calculate|evaluate|determine (?!whether|if)|how (?:many|much|long|far|old|often|"
+    r"large|fast|tall)|"
+    r"what (?:is|are|was|were|will|would|number|value|percent|fraction|percentage|time|integer|integers|"
+    r"real|size|"
+    r"is the|should|must|can|could|does|do|did)|which (?:number|value|integer|year|day|digit)|give the|"
+    r"give your|"
     r"express|solve|simplify|minimi[sz]e|maximi[sz]e|provide the|please (?:give|provide|find)|estimate|"
     r"in how many|for (?:how many|what|which))\b",
     re.IGNORECASE,
 )
 _PROVE = re.compile(
     r"(?:^|[.?!;:,\n)]\s*|\b(?:and|then|or|also|please)\s+)(?:\([a-z0-9]{1,3}\)\s*)?"
-    r"(?:prove|show|demonstrate|verify|deduce|disprove|establish)\s+(?:that|the|each|for|if|there|every|directly|by|:|,|\$|\\\()",
+    r"(?:prove|show|demonstrate|verify|deduce|disprove|establish)\s+(?:that|the|each|for|if|there|every|"
+    r"directly|by|:|,|\$|\\\()",
     re.IGNORECASE,
 )
-_EXISTENCE = re.compile(r"\b(?:or|and) (?:prove|show) (?:that )?(?:it|this|the|no|there|they|one|such)\b", re.IGNORECASE)
-_PART = re.compile(r"(?:^|[\n.?!;:]\s*|\s)(?:\(\s*([a-e]|i{1,3}|iv|[1-5])\s*\)|([a-e]|[1-5])\))\s+(?=\S)", re.IGNORECASE)
+_EXISTENCE = re.compile(
+    r"\b(?:or|and) (?:prove|show) (?:that )?(?:it|this|the|no|there|they|one|such)\b", re.IGNORECASE
+)
+_PART = re.compile(
+    r"(?:^|[\n.?!;:]\s*|\s)(?:\(\s*([a-e]|i{1,3}|iv|[1-5])\s*\)|([a-e]|[1-5])\))\s+(?=\S)", re.IGNORECASE
+)
 _SUBQUESTION = re.compile(
-    r"\b(?:find|compute|calculate|determine|prove|show|what|how|evaluate|draw|sketch|write|explain|express|solve|"
+    r"\b(?:find|compute|calculate|determine|prove|show|what|how|evaluate|draw|sketch|write|explain|"
+    r"express|solve|"
     r"state|estimate|deduce|give|construct|is|are|does|which)\b",
     re.IGNORECASE,
 )
-_FIGURE_CODE = re.compile(r"\[asy\]|\\begin\{(?:asy|tikzpicture|pspicture)\}|\\includegraphics|<img|!\[[^\]]*\]\(|\\input\{")
+_FIGURE_CODE = re.compile(
+    r"\[asy\]|\\begin\{(?:asy|tikzpicture|pspicture)\}|\\includegraphics|<img|!\[[^\]]*\]\(|\\input\{"
+)
 _FIGURE = re.compile(
-    r"\b(?:in|on|from|using|see|refer to|consider|given|by|like) (?:the|this|a|each)? ?(?:following |adjoining |accompanying |"
+    r"\b(?:in|on|from|using|see|refer to|consider|given|by|like) (?:the|this|a|each)? ?(?:following |"
+    r"adjoining |accompanying |"
     r"attached |above |given |left |right )?(?:figure|diagram|picture|image|drawing|sketch|illustration)s?\b"
     r"(?! of (?:the )?(?:function|eight|speech)|\s*eight)|"
-    r"\b(?:figure|diagram|picture|image|drawing|grid|graph|table|chart|map|pattern|shape|dial|spinner|net|array|dots|"
-    r"triangle|square|rectangle|circle|polygon|octagon|hexagon|pentagon|region|cube|solid|number line|shapes|figures|squares|"
-    r"triangles|rectangles|circles|hexagons|letters|paths?|route|roads?|structure|arrangement|design|tiles?|cards?|tower|"
+    r"\b(?:figure|diagram|picture|image|drawing|grid|graph|table|chart|map|pattern|shape|dial|spinner|net|"
+    r"array|dots|"
+    r"triangle|square|rectangle|circle|polygon|octagon|hexagon|pentagon|region|cube|solid|number line|"
+    r"shapes|figures|squares|"
+    r"triangles|rectangles|circles|hexagons|letters|paths?|route|roads?|structure|arrangement|design|"
+    r"tiles?|cards?|tower|"
     r"pyramid|board|target|wheel|curve|parabola|line|lines|segments?|below|above)s?"
     r" (?:is |are |as |that is |that are )?(?:shown|pictured|depicted|illustrated|drawn|shaded|given)"
-    r" (?:here|below|above|at (?:the )?(?:right|left)|to the (?:right|left)|in the (?:figure|diagram|picture))\b|"
-    r"\b(?:as|is|are) (?:shown|pictured|depicted|illustrated|indicated)(?: (?:here|below|above|at (?:the )?right|on the right|"
+    r" (?:here|below|above|at (?:the )?(?:right|left)|to the (?:right|left)|in the (?:figure|diagram|"
+    r"picture))\b|"
+    r"\b(?:as|is|are) (?:shown|pictured|depicted|illustrated|indicated)(?: (?:here|below|above|"
+    r"at (?:the )?right|on the right|"
     r"to the (?:right|left)|in (?:the )?(?:figure|diagram|picture)))?\s*(?:[.,;:?)]|$|\n|in the)|"
-    r"\b(?:shown|pictured|depicted) (?:below|above|here|at (?:the )?(?:right|left)|on the (?:right|left)|to the (?:right|left)|"
+    r"\b(?:shown|pictured|depicted) (?:below|above|here|at (?:the )?(?:right|left)|on the (?:right|left)|"
+    r"to the (?:right|left)|"
     r"in the (?:figure|diagram|picture|image|graph))\b|"
-    r"\b(?:figure|diagram|picture|graph|image)s? (?:below|above|at (?:the )?right|on the right|shows?|to the right|indicates?)\b|"
-    r"\b(?:below|above) (?:figure|diagram|picture|graph|image)\b|\b(?:the|this|following) (?:figure|diagram|picture|image)\b"
-    r"(?! (?:formed|bounded|obtained|eight|enclosed|is (?:formed|bounded)|whose|consisting|with|determined|defined|on the|made|given by|that))|"
-    r"\(see (?:figure|diagram|picture)|\bfig(?:ure)?\. ?\d|\bfigure \d+\b|\bthe (?:grid|table|graph|chart|spinner|dial|map|number line) (?:shown|pictured)\b|"
-    r"\b(?:first|last) (?:two|three|four|five|few|several)(?: \w+)? (?:are|is) (?:shown|pictured)\b|\bthe accompanying\b|"
+    r"\b(?:figure|diagram|picture|graph|image)s? (?:below|above|at (?:the )?right|on the right|shows?|"
+    r"to the right|indicates?)\b|"
+    r"\b(?:below|above) (?:figure|diagram|picture|graph|image)\b|\b(?:the|this|following) (?:figure|"
+    r"diagram|picture|image)\b"
+    r"(?! (?:formed|bounded|obtained|eight|enclosed|is (?:formed|bounded)|whose|consisting|with|"
+    r"determined|defined|on the|made|given by|that))|"
+    r"\(see (?:figure|diagram|picture)|\bfig(?:ure)?\. ?\d|\bfigure \d+\b|\bthe (?:grid|table|graph|chart|"
+    r"spinner|dial|map|number line) (?:shown|pictured)\b|"
+    r"\b(?:first|last) (?:two|three|four|five|few|several)(?: \w+)? (?:are|is) (?:shown|pictured)\b|"
+    r"\bthe accompanying\b|"
     r"\bshaded (?:region|area|part|portion|square|triangle|circle)s?\b(?=[^.]*\bshown\b)",
     re.IGNORECASE,
 )  # fmt: skip
-_LINK = re.compile(r"https?://|www\.\w|\]\(\s*/|\bclick (?:here|on)\b|\b(?:this|the following|attached) (?:link|url|website|file)\b", re.IGNORECASE)
+_LINK = re.compile(
+    r"https?://|www\.\w|\]\(\s*/|\bclick (?:here|on)\b|\b(?:this|the following|attached) (?:link|url|"
+    r"website|file)\b",
+    re.IGNORECASE,
+)
 _MARKDOWN_LINK = re.compile(r"\[([^\]]+)\]\(https?://[^)]*\)")
 _OPEN = re.compile(
-    r"(?:^|[.?!;\n]\s*)(?:please )?(?:explain|describe|discuss|justify|comment on|give (?:an |some |several )?examples?|"
+    r"(?:^|[.?!;\n]\s*)(?:please )?(?:explain|describe|discuss|justify|comment on|give (?:an |some |"
+    r"several )?examples?|"
     r"provide (?:an |some |several )?(?:such|examples?)|construct|sketch|draw|"
-    r"write (?:a|an) (?:essay|story|poem|program|paragraph|function|letter|short|problem|question)|design|propose|suggest|"
+    r"write (?:a|an) (?:essay|story|poem|program|paragraph|function|letter|short|problem|question)|design|"
+    r"propose|suggest|"
     r"compare and contrast|interpret|outline|summari[sz]e|formulate|invent|make up)\b|"
-    r"\b(?:explain|justify) (?:your|why|how|the (?:reason|answer|steps))\b|\bwhat (?:can you (?:say|conclude)|do you (?:think|notice))\b|"
-    r"\bwhy (?:is|are|does|do|did|not|would|can)\b[^.?]*\?\s*$|\bin your own words\b|\bgive (?:an|one) example\b",
+    r"\b(?:explain|justify) (?:your|why|how|the (?:reason|answer|steps))\b|\bwhat (?:can you (?:say|"
+    r"conclude)|do you (?:think|notice))\b|"
+    r"\bwhy (?:is|are|does|do|did|not|would|can)\b[^.?]*\?\s*$|\bin your own words\b|\bgive (?:an|"
+    r"one) example\b",
     re.IGNORECASE,
 )
 _LETTERS = re.compile(r"[^\W\d_]")
 _LATEX_WORD = re.compile(r"\\[A-Za-z]+|\$[^$]*\$|\\\(.*?\\\)|\\\[.*?\\\]", re.DOTALL)
 _ASCII_WORD = re.compile(r"[^\W\d_]+")
-_FUNCTION_WORDS: dict[str, frozenset[str]] = {
-    "en": frozenset(["the", "of", "and", "is", "a", "to", "in", "that", "for", "find", "what", "are", "with", "how"]),
-    "fr": frozenset(["le", "la", "les", "des", "un", "une", "est", "et", "que", "du", "dans", "pour", "soit", "sur"]),
-    "de": frozenset(["der", "die", "das", "und", "ist", "ein", "eine", "den", "von", "mit", "sei", "für", "wie"]),
-    "es": frozenset(["el", "los", "las", "es", "una", "que", "del", "con", "para", "por", "se", "un", "en", "sea"]),
-    "it": frozenset(["il", "lo", "gli", "di", "che", "per", "con", "sia", "della", "una", "è", "sono", "del", "un"]),
-    "pt": frozenset(["o", "os", "as", "um", "uma", "que", "do", "da", "em", "para", "com", "seja", "é", "dos"]),
-}  # fmt: skip
+_FUNCTION_WORDS = {
+    name: frozenset(words.split())
+    for name, words in {
+        "en": "the of and is a to in that for find what are with how",
+        "fr": "le la les des un une est et que du dans pour soit sur",
+        "de": "der die das und ist ein eine den von mit sei für wie",
+        "es": "el los las es una que del con para por se un en sea",
+        "it": "il lo gli di che per con sia della una è sono del un",
+        "pt": "o os as um uma que do da em para com seja é dos",
+    }.items()
+}
 _SCRIPTS = [
     (0x0370, 0x03FF, ""),  # Greek letters are notation
     (0x0400, 0x052F, "ru"),
@@ -111,7 +148,8 @@ _SCRIPTS = [
 
 
 def language(text: str) -> str:
-    """ISO code of a text's language by script, and by function words for Latin script; "en" when nothing speaks."""
+    """ISO code of a text's language by script, and by function words for Latin script; "en" when nothing "
+    "speaks."""
     if not text.isascii():
         counts: dict[str, int] = {}
         letters = _LETTERS.findall(_LATEX_WORD.sub(" ", text))
@@ -125,7 +163,9 @@ def language(text: str) -> str:
         foreign = sum(counts.values())
         # One ideograph says about as much as three Latin letters.
         if foreign and 3 * foreign >= 0.2 * len(letters):
-            return "ja" if counts.get("ja", 0) >= 0.1 * foreign else max(counts, key=lambda name: counts[name])
+            return (
+                "ja" if counts.get("ja", 0) >= 0.1 * foreign else max(counts, key=lambda name: counts[name])
+            )
     words = [word.lower() for word in _ASCII_WORD.findall(_LATEX_WORD.sub(" ", text))]
     scores = {name: sum(word in common for word in words) for name, common in _FUNCTION_WORDS.items()}
     best = max(scores, key=lambda name: scores[name])
@@ -145,11 +185,11 @@ def options_in_text(text: str) -> tuple[int, list[str]] | None:
         if first not in "Aa":
             continue
         wanted = "ABCDE" if first == "A" else "abcde"
-        letters = []
+        letters: list[str] = []
         for mark in marks[start:]:
             if len(letters) < 5 and mark.group(1) == wanted[len(letters)]:
                 letters.append(mark.group(1))
-        enough = 2 if first == "A" and marks[start].group().lstrip("\\textbfrmi{* ").startswith("(") else 3
+        enough = 2 if first == "A" and marks[start].group().find("(") >= 0 else 3
         if len(letters) >= enough:
             return marks[start].start(), letters
     return None
@@ -207,7 +247,11 @@ def _open_ended(text: str, answer: str | None) -> str | None:
     found = _OPEN.search(text)
     if found is None:
         return None
-    closed = answer is not None and re.fullmatch(r"[-+\d.,/\\{}a-z^ ()$]{1,30}", answer) and _ASKS_VALUE.search(text)
+    closed = (
+        answer is not None
+        and re.fullmatch(r"[-+\d.,/\\{}a-z^ ()$]{1,30}", answer)
+        and _ASKS_VALUE.search(text)
+    )
     return None if closed else f'asks to "{found.group().strip(" .,:;?")[:60]}"'
 
 
@@ -243,4 +287,3 @@ def kinds_of(
     spoken = language(text)
     add("language", f"written in {spoken}" if spoken not in languages else None)
     return found
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -38,6 +39,11 @@ class Row:
     """Fields of `PassRate`, where a model measured it."""
     band: str = "unmeasured"
     split: str = "train"
+
+
+def decode_row(line: bytes) -> Row:
+    """A row from its line in a work file."""
+    return Row(**json.loads(line))
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:

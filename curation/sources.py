@@ -112,7 +112,8 @@ def _elements(text: str, at: int) -> Numbered:
             yield (
                 number,
                 Unreadable(
-                    f"broken from line {line} on, after {number - 1} whole elements: {len(text) - at} characters "
+                    f"broken from line {line} on, after {number - 1} whole elements: {len(text) - at} "
+                    f"characters "
                     f"left unread ({error})"
                 ),
             )
