@@ -108,6 +108,13 @@ def relate(row: Item, item: Item) -> tuple[Relation, float]:
         return ("variant" if score >= LIKELY else "different"), score
     if max(len(one.words), len(other.words)) < 4 and one.numbers != other.numbers:
         return ("variant" if score >= LIKELY else "different"), score
+    short = min(len(one.formula), len(other.formula)) <= 24
+    if (
+        max(len(one.words), len(other.words)) < 4
+        and short
+        and one.formula.strip("=") != other.formula.strip("=")
+    ):
+        return ("variant" if score >= LIKELY else "different"), score
     few_words = min(len(one.words), len(other.words)) <= 10
     if few_words and score < 0.75 and _substituted(sorted(one.words), sorted(other.words)):
         return ("variant" if formulas > 0.9 else "different"), score

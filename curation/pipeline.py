@@ -43,6 +43,9 @@ from verifiers import InputError, Message, Problem, VerifierPool, get_verifier
 VERSION = 1
 """Changes with the stages' rules, so that work of an older version is not taken for the same."""
 
+LARGEST_TEMPLATE = 32
+"""Variants that a split keeps together; a procedural generator makes thousands."""
+
 StageRun = Callable[[Path, DropLog], Iterator[Row]]
 
 
@@ -315,7 +318,10 @@ def _finish(config: CurateConfig, work: _Work, drawn: int, console: Console | No
     def split(rows_file: Path, log: DropLog) -> Iterator[Row]:
         for row in read_rows(rows_file):
             log.report.entered += 1
-            if in_validation(row.facts.get("template", row.raw_id), config.validation, config.seed):
+            # Variants of a template stay together, unless there are so many that they are the set.
+            together = row.facts.get("template_size", 0) <= LARGEST_TEMPLATE
+            group = row.facts.get("template", row.raw_id) if together else row.raw_id
+            if in_validation(group, config.validation, config.seed):
                 row.split = "validation"
             log.report.notes[row.split] += 1
             yield row

@@ -161,6 +161,7 @@ def duplicates(source: Path, config: CurateConfig, log: DropLog) -> Iterator[Row
         if sizes[template] > 1:
             first = first_names.setdefault(template, row.raw_id)
             row.facts["template"] = first
+            row.facts["template_size"] = sizes[template]
             if first != row.raw_id:
                 log.report.notes["template variants kept"] += 1
         yield row
