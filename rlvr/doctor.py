@@ -122,10 +122,12 @@ def engines() -> Iterator[Finding]:
     else:
         import torch
 
-        from rlvr.quickstart.model import tiny_engine
+        from rlvr.quickstart.model import build_model, build_tokenizer
+        from rollout.transformers_engine import TransformersEngine
 
         for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
-            engine = tiny_engine(device=device)
+            tokenizer = build_tokenizer(())
+            engine = TransformersEngine(build_model(tokenizer, 0), tokenizer, device=device)
             tokens = _one_token(engine)
             engine.close()
             yield Finding(

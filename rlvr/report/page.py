@@ -13,8 +13,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from rlvr.report.charts import Series, histograms, line_chart, number, stacked_shares
 from rlvr.report.sources import DataSet, Run
 
-BINS = 10
-
 
 @dataclass(frozen=True, slots=True)
 class Chart:
@@ -216,22 +214,17 @@ def _held_out(run: Run) -> str:
     return line_chart(series, label="held-out accuracy", y_range=(0, 1))
 
 
-def difficulty_chart(data: DataSet) -> Chart:
+def difficulty_chart(data: DataSet) -> Chart | None:
     """Pass rates of the measured problems, before the band filter and in the final set."""
-    names = [f"{index / BINS:.1f}–{(index + 1) / BINS:.1f}" for index in range(BINS)]
-
-    def counts(rates: Sequence[float]) -> list[int]:
-        filled = [0] * BINS
-        for rate in rates:
-            filled[min(int(rate * BINS), BINS - 1)] += 1
-        return filled
-
+    bins = len(data.histogram_before)
+    if not bins:
+        return None
     return Chart(
         "Difficulty",
         "Pass rate of the reference model on each problem: all measured, and those in the set.",
         histograms(
-            names,
-            [("measured", counts(data.rates_before), 4), ("in the set", counts(data.rates_after), 0)],
+            [f"{index / bins:.1f}–{(index + 1) / bins:.1f}" for index in range(bins)],
+            [("measured", data.histogram_before, 4), ("in the set", data.histogram_after, 0)],
             label="difficulty",
             x_label="pass rate of the reference model (posterior mean)",
         ),

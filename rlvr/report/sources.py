@@ -47,8 +47,9 @@ class DataSet:
     rows: int
     bands: tuple[tuple[str, int], ...]
     funnel: tuple[FunnelStage, ...]
-    rates_before: tuple[float, ...]
-    rates_after: tuple[float, ...]
+    histogram_before: tuple[int, ...]
+    """Measured problems by pass rate in equal bins of 0..1; empty where nothing was measured."""
+    histogram_after: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,29 +156,19 @@ def _sample(row: dict[str, Any]) -> Sample:
 def read_data_set(folder: Path) -> DataSet:
     """Read the parts of a curated set that the page shows."""
     from curation import load_curated
-    from curation.dataset import read_funnel
 
     problems = load_curated(folder)
-    before = read_measured_rates(folder)
-    after = tuple(problem.pass_rate.mean for problem in problems if problem.pass_rate is not None)
+    file = folder / "funnel.json"
+    funnel = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    stages = [(stage, Counter(stage["reasons"])) for stage in funnel.get("stages", ())]
     return DataSet(
         folder=folder,
         rows=len(problems),
-        bands=tuple(sorted(Counter(problem.band for problem in problems).items())),
+        bands=tuple(Counter(problem.band for problem in problems).most_common()),
         funnel=tuple(
-            FunnelStage(stage.name, stage.entered, stage.dropped, tuple(stage.reasons.items()))
-            for stage in read_funnel(folder)
+            FunnelStage(stage["name"], stage["entered"], reasons.total(), tuple(reasons.most_common()))
+            for stage, reasons in stages
         ),
-        rates_before=before or after,
-        rates_after=after,
+        histogram_before=tuple(funnel.get("histogram_before", ())),
+        histogram_after=tuple(funnel.get("histogram_after", ())),
     )
-
-
-def read_measured_rates(folder: Path) -> tuple[float, ...]:
-    """Pass rates of every measured problem, kept or dropped, from the lineage."""
-    from curation.dataset import read_parquet
-
-    lineage = folder / "lineage.parquet"
-    if not lineage.is_file():
-        return ()
-    return tuple(row["pass_rate"] for row in read_parquet(lineage) if row.get("pass_rate") is not None)
