@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +23,7 @@ from .types import (
     Execution,
     LimitName,
     Limits,
+    OnResult,
     Program,
     Raised,
     SandboxError,
@@ -35,13 +36,19 @@ from .types import (
 TIERS = ("namespaces", "landlock")
 """From the strongest to the weakest that is safe."""
 
-STANDARD_PRELOADS = (
-    "abc array ast atexit bisect builtins calendar cmath collections collections.abc contextlib copy ctypes "
-    "dataclasses datetime decimal enum fractions functools gc heapq inspect io itertools json linecache math "
-    "numbers operator queue random re signal statistics string struct textwrap threading time traceback types "
-    "typing unicodedata unittest warnings weakref"
-).split()
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+STANDARD_PRELOADS = _names(
+    "abc array ast atexit bisect builtins calendar cmath collections collections.abc contextlib copy "
+    "ctypes dataclasses datetime decimal enum fractions functools gc heapq inspect io itertools json "
+    "linecache math numbers operator queue random re signal statistics string struct textwrap "
+    "threading time traceback types typing unicodedata unittest warnings weakref"
+)
+
+_INSIDE = Path(__file__).parent / "inside"
 GRACE_SECONDS = 10.0
 START_SECONDS = 30.0
 # By its path, for this folder on `sys.path` would shadow the standard module `types`.
@@ -62,8 +69,6 @@ _ENVIRONMENT = {
 }
 
 Frame = dict[str, Any]
-OnResult = Callable[[CallResult], bool]
-"""Takes a result as it comes; True ends the run."""
 
 
 class _Zygote:
@@ -74,7 +79,14 @@ class _Zygote:
         self.errors = os.memfd_create("errors")
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, *_FLAGS, "-c", _MAIN, str(Path(__file__).parent / "inside"), str(theirs.fileno())],
+                [
+                    sys.executable,
+                    *_FLAGS,
+                    "-c",
+                    _MAIN,
+                    str(Path(__file__).parent / "inside"),
+                    str(theirs.fileno()),
+                ],
                 env=_ENVIRONMENT,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -215,10 +227,13 @@ class LocalSandbox:
         allow_unsafe: bool = False,
     ) -> None:
         self._settings: dict[str, Any] = {
-            "size": size, "tier": tier, "packages": tuple(packages), "allow_unsafe": allow_unsafe
+            "size": size,
+            "tier": tier,
+            "packages": tuple(packages),
+            "allow_unsafe": allow_unsafe,
         }
         if tier == "none" and not allow_unsafe:
-            raise SandboxError("tier 'none' does not isolate programs; pass allow_unsafe=True to run them all the same")
+            raise SandboxError("tier 'none' isolates nothing; allow_unsafe=True runs programs all the same")
         if tier not in ("auto", "none", *TIERS):
             raise SandboxError(f"unknown tier {tier!r}; known: auto, {', '.join(TIERS)}, none")
         self._packages = _locate(packages)
@@ -242,7 +257,9 @@ class LocalSandbox:
                 reasons.append(str(error))
         if self._settings["allow_unsafe"]:
             return "none"
-        raise SandboxError("no safe sandbox is possible here (use Docker, or allow_unsafe): " + "; ".join(reasons))
+        raise SandboxError(
+            "no safe sandbox is possible here (use Docker, or allow_unsafe): " + "; ".join(reasons)
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return self._settings
@@ -250,13 +267,19 @@ class LocalSandbox:
     def __setstate__(self, settings: dict[str, Any]) -> None:
         self.__init__(**settings)  # type: ignore[misc]
 
-    def run(self, program: Program, limits: Limits | None = None, *, on_result: OnResult | None = None) -> Execution:
+    def run(
+        self, program: Program, limits: Limits | None = None, *, on_result: OnResult | None = None
+    ) -> Execution:
         """Run `program`. `on_result` sees each result as it comes and may return True to end the run.
 
         SandboxError where the sandbox fails, twice in a row.
         """
         limits = limits or Limits()
-        stdin = program.stdin.encode("utf-8", "surrogatepass") if isinstance(program.stdin, str) else program.stdin
+        stdin = (
+            program.stdin.encode("utf-8", "surrogatepass")
+            if isinstance(program.stdin, str)
+            else program.stdin
+        )
         job = job_of(program)
         try:
             return self._run_once(job, stdin, limits, on_result)
@@ -285,7 +308,13 @@ class LocalSandbox:
 
     def _run_suite_once(self, program: Program, suite: Suite, limits: Limits) -> SuiteExecution:
         job = {**job_of(program), "mode": "serve"}
-        tests = {**suite.model_dump(), "mode": "test", "source": "", "files": {}, "arguments": []}
+        tests = {
+            **suite.model_dump(),
+            "mode": "test",
+            "sources": [*suite.tests, suite.setup],
+            "files": {},
+            "arguments": [],
+        }
         # The tests wait while the program works, and have their own time for their own work.
         patient = limits.model_copy(update={"wall": limits.elapsed + limits.cpu})
         collector = _SuiteCollector()
@@ -316,7 +345,7 @@ class LocalSandbox:
     @contextlib.contextmanager
     def _zygote(self, job: Frame) -> Iterator[_Zygote]:
         """An idle zygote, or a new one; given back unless the run failed in a way that leaves it in doubt."""
-        heavy = any(name in job["source"] for name in self._packages)
+        heavy = any(name in source for source in job["sources"] for name in self._packages)
         with self._lock:
             if self._closed:
                 raise SandboxError("the sandbox was closed")
@@ -381,7 +410,10 @@ class _Collector:
         self.buffer += data
         *lines, rest = self.buffer.split(b"\n") if b"\n" in data else [self.buffer]
         self.buffer = bytearray(rest)
-        return any([self._message(bytes(line)) for line in lines])
+        enough = False
+        for line in lines:
+            enough = self._message(bytes(line)) or enough
+        return enough
 
     def _message(self, line: bytes) -> bool:
         if self.violation is not None:
@@ -500,12 +532,15 @@ def _attend(zygote: _Zygote, run: _Run, limits: Limits, collector: _Collector) -
     poll.register(zygote.control, select.POLLIN)
     poll.register(run.reader, select.POLLIN)
     deadline = time.monotonic() + limits.elapsed + GRACE_SECONDS
-    stopped = answered = False
+    stopped = False
+    answer: Frame | None = None
     while True:
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise SandboxError("the sandbox's zygote did not end a run in time")
-        ready = {descriptor for descriptor, _ in poll.poll(0 if answered else int(1000 * remaining) + 1)}
+        ready = {
+            descriptor for descriptor, _ in poll.poll(0 if answer is not None else int(1000 * remaining) + 1)
+        }
         if run.reader in ready:
             data = os.read(run.reader, 1 << 20)
             if not data:
@@ -514,21 +549,26 @@ def _attend(zygote: _Zygote, run: _Run, limits: Limits, collector: _Collector) -
                 stopped = True
                 zygote.stop()
             continue
-        if answered:
+        if answer is not None:
             return answer
         if zygote.control.fileno() in ready:
             answer = zygote.answer()
-            answered = True
 
 
 def job_of(program: Program) -> Frame:
     """What the process of `program` is told."""
     if program.language != "python":
         raise SandboxError(f"this sandbox runs Python only, not {program.language}")
-    job: Frame = {"source": program.source, "files": program.files, "arguments": program.arguments}
+    sources = [program.source, *program.fallbacks]
+    job: Frame = {"sources": sources, "files": program.files, "arguments": program.arguments}
     if program.entry_point is None:
         return {**job, "mode": "script"}
-    return {**job, "mode": "calls", "entry_point": program.entry_point, "calls": [_packed(c) for c in program.calls]}
+    return {
+        **job,
+        "mode": "calls",
+        "entry_point": program.entry_point,
+        "calls": [_packed(c) for c in program.calls],
+    }
 
 
 def _packed(call: Call) -> Frame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,18 +28,28 @@ class _Frozen(BaseModel):
 class Limits(_Frozen):
     """What one run may use. Times in seconds, sizes in bytes; every limit is reported by its name when hit."""
 
-    cpu: float = Field(default=10.0, gt=0, description="Processor time of all threads and processes together.")
-    wall: float | None = Field(
-        default=None, gt=0, description="Elapsed time; None: 3 x cpu + 2, so that a busy machine fails nobody."
+    cpu: float = Field(
+        default=10.0, gt=0, description="Processor time of all threads and processes together."
     )
-    memory: int = Field(default=1024 * MEBIBYTE, ge=16 * MEBIBYTE, description="Memory of all processes together.")
+    wall: float | None = Field(
+        default=None,
+        gt=0,
+        description="Elapsed time; None: 3 x cpu + 2, so that a busy machine fails nobody.",
+    )
+    memory: int = Field(
+        default=1024 * MEBIBYTE, ge=16 * MEBIBYTE, description="Memory of all processes together."
+    )
     processes: int = Field(default=1, ge=1, description="Processes; 1 also forbids starting other programs.")
     threads: int = Field(default=64, ge=1, description="Threads and processes together.")
-    output: int = Field(default=8 * MEBIBYTE, ge=0, description="Standard output, standard error and results, each.")
+    output: int = Field(default=8 * MEBIBYTE, ge=0, description="Standard output, error and results, each.")
     file_size: int = Field(default=16 * MEBIBYTE, ge=0, description="Largest file.")
-    disk: int = Field(default=32 * MEBIBYTE, ge=4096, description="All files of the scratch directory together.")
+    disk: int = Field(
+        default=32 * MEBIBYTE, ge=4096, description="All files of the scratch directory together."
+    )
     files: int = Field(default=256, ge=1, description="Files and directories in the scratch directory.")
-    open_files: int = Field(default=64, ge=16, description="Descriptors open at the same time in one process.")
+    open_files: int = Field(
+        default=64, ge=16, description="Descriptors open at the same time in one process."
+    )
 
     @property
     def elapsed(self) -> float:
@@ -58,13 +69,17 @@ class Program(_Frozen):
     """A program and what to do with it: run it as a script with `stdin`, or call `entry_point`."""
 
     source: str
+    fallbacks: tuple[str, ...] = Field(
+        default=(), description="Sources to take where those before do not parse."
+    )
     language: Language = "python"
     stdin: str | bytes = ""
     entry_point: str | None = Field(
-        default=None, description="Function to call, or `Solution().method`; None runs the program as a script."
+        default=None,
+        description="Function to call, or `Solution().method`; None runs the program as a script.",
     )
     calls: tuple[Call, ...] = ()
-    files: dict[str, str] = Field(default_factory=dict, description="Text files by relative path, written beforehand.")
+    files: dict[str, str] = Field(default_factory=dict, description="Text files by relative path.")
     arguments: tuple[str, ...] = Field(default=(), description="Command-line arguments.")
 
 
@@ -89,6 +104,10 @@ class CallResult(_Frozen):
     after: tuple[Any, ...] | None = None
 
 
+OnResult = Callable[[CallResult], bool]
+"""Takes a result as it comes; True ends the run."""
+
+
 class Usage(_Frozen):
     """What a run used: seconds and bytes."""
 
@@ -108,11 +127,15 @@ class Execution(_Frozen):
     stdout: str = ""
     stderr: str = ""
     results: tuple[CallResult, ...] = ()
-    load_error: Raised | None = Field(default=None, description="The exception that kept the program from loading.")
-    violation: str | None = Field(default=None, description="How the program broke the protocol of the channel.")
+    load_error: Raised | None = Field(default=None, description="What kept the program from loading.")
+    violation: str | None = Field(
+        default=None, description="How the program broke the protocol of the channel."
+    )
     usage: Usage = Usage()
     tier: str = ""
-    events: dict[str, int] = Field(default_factory=dict, description="What was tried and refused, with counts.")
+    events: dict[str, int] = Field(
+        default_factory=dict, description="What was tried and refused, with counts."
+    )
 
     @property
     def ok(self) -> bool:
@@ -126,11 +149,19 @@ class Suite(_Frozen):
     A name that the tests use and neither they nor `setup` define stands for the program's.
     """
 
-    tests: tuple[str, ...] = Field(description="Python sources, each one a test that passes unless it raises.")
-    setup: str = Field(default="", description="Python source that runs before the tests, in their namespace.")
-    program_names: tuple[str, ...] = Field(default=(), description="Names that are the program's even if `setup` has them.")
+    tests: tuple[str, ...] = Field(
+        description="Python sources, each one a test that passes unless it raises."
+    )
+    setup: str = Field(
+        default="", description="Python source that runs first, and knows nothing of the program."
+    )
+    context: str = Field(
+        default="", description="Python source that runs next, and may use the program's names."
+    )
+    program_names: tuple[str, ...] = Field(default=(), description="The program's, even if `setup` has them.")
     aliases: dict[str, str] = Field(
-        default_factory=dict, description="Names of the tests for expressions of the program: `Solution().method`."
+        default_factory=dict,
+        description="Names of the tests for expressions of the program: `Solution().method`.",
     )
     stop_at_failure: bool = True
 
@@ -168,8 +199,17 @@ class Sandbox(Protocol):
 
     tier: str
 
-    def run(self, program: Program, limits: Limits | None = None) -> Execution:
-        """Run `program`; SandboxError where the sandbox itself fails."""
+    def run(
+        self, program: Program, limits: Limits | None = None, *, on_result: OnResult | None = None
+    ) -> Execution:
+        """Run `program`; `on_result` sees each call's result and may return True to end the run.
+
+        SandboxError where the sandbox itself fails.
+        """
+        ...
+
+    def run_suite(self, program: Program, suite: Suite, limits: Limits | None = None) -> SuiteExecution:
+        """Run `suite` in one process against `program` in another; errors as in `run`."""
         ...
 
     def close(self) -> None:

@@ -8,13 +8,14 @@ that breaks the format raises `CodecError`.
 from __future__ import annotations
 
 import base64
+import builtins
 import datetime
 import json
 from collections import deque
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 MAX_DEPTH = 200
 _SMALL_INT = 1 << 256
@@ -49,6 +50,8 @@ class RawDict(list[tuple[Any, Any]]):
     """Items of a dict in their order; no key was hashed yet."""
 
 
+_BUILTIN_TYPES = {name: kind for name, kind in vars(builtins).items() if isinstance(kind, type)}
+
 Keep = Callable[[object], int]
 
 
@@ -67,7 +70,7 @@ def pack(value: object, keep: Keep | None = None, depth: int = 0) -> Any:
     if value is None or kind is bool or kind is str or kind is float:
         return value
     if kind is int:
-        return value if -_SMALL_INT < value < _SMALL_INT else {"i": hex(value)}  # type: ignore[operator]
+        return _pack_int(cast(int, value))
     if depth > MAX_DEPTH:
         raise CodecError(f"nested more than {MAX_DEPTH} deep")
     depth += 1
@@ -80,7 +83,13 @@ def pack(value: object, keep: Keep | None = None, depth: int = 0) -> Any:
     return _pack_rare(value, keep, depth)
 
 
+def _pack_int(value: int) -> Any:
+    return value if -_SMALL_INT < value < _SMALL_INT else {"i": hex(value)}
+
+
 def _pack_rare(value: object, keep: Keep | None, depth: int) -> Any:
+    if isinstance(value, type) and _BUILTIN_TYPES.get(value.__name__) is value:
+        return {"T": value.__name__}
     for base in type(value).__mro__:
         packer = _PACKERS.get(base)
         if packer is not None:
@@ -138,7 +147,7 @@ def decode(line: bytes, *, hashed: bool = True, handle: Callable[[Opaque], Any] 
     try:
         tree = json.loads(line)
         return unpack(tree, hashed, handle) if b"{" in line else tree
-    except (ValueError, TypeError, RecursionError, OverflowError, ArithmeticError) as error:
+    except (ValueError, TypeError, RecursionError, ArithmeticError, LookupError) as error:
         raise CodecError(f"not a plain value: {type(error).__name__}: {str(error)[:200]}") from error
 
 
@@ -162,7 +171,7 @@ def unpack(tree: Any, hashed: bool = True, handle: Callable[[Opaque], Any] | Non
         return tree
     if len(tree) != 1:
         raise CodecError("an object has other than one key")
-    (tag, body), = tree.items()
+    ((tag, body),) = tree.items()
     if tag in _UNPACKERS:
         return _UNPACKERS[tag](body)
     if tag == "o":
@@ -192,6 +201,7 @@ def _fraction(numerator: str, denominator: str) -> Fraction:
 
 _UNPACKERS: dict[str, Callable[[Any], Any]] = {
     "i": lambda body: int(body, 16),
+    "T": lambda body: _BUILTIN_TYPES[body],
     "b": lambda body: base64.b64decode(body, validate=True),
     "c": lambda body: complex(*body),
     "r": lambda body: range(*body),

@@ -23,11 +23,11 @@ def run(job: dict[str, Any]) -> int:
     sys.argv = [runner.FILE_NAME, *job["arguments"]]
     mode = job["mode"]
     if mode == "script":
-        return runner.run_script(job["source"])
+        return runner.run_script(job["sources"])
     if mode == "calls":
         return runner.run_calls(job)
     if mode == "serve":
-        return serve(job["source"], runner.CHANNEL)
+        return serve(job["sources"], runner.CHANNEL)
     if mode == "test":
         return run_tests(job, runner.CHANNEL)
     raise ValueError(f"unknown mode {mode!r}")

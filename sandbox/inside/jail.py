@@ -34,6 +34,16 @@ def interpreter_trees() -> list[str]:
     return list(dict.fromkeys(path for path in trees if os.path.exists(path)))
 
 
+def everybody_reads_interpreter() -> bool:
+    """Whether every folder on the way to the interpreter's library is open to all users."""
+    path = os.path.realpath(sysconfig.get_paths()["stdlib"])
+    while path != "/":
+        if os.stat(path).st_mode & 0o5 != 0o5:
+            return False
+        path = os.path.dirname(path)
+    return True
+
+
 def enter_namespaces() -> None:
     """Move into new namespaces; an ordinary user first becomes the only user of a new one. OSError if refused."""
     if not linux.capabilities() >> linux.CAP_SYS_ADMIN & 1:
@@ -52,7 +62,9 @@ def build_root(config: dict[str, Any]) -> None:
     packages = {name: os.open(path, os.O_PATH) for name, path in config["packages"].items()}
     trees = [*interpreter_trees(), *config.get("trees", ())]
     held = [(path, os.open(path, os.O_PATH)) for path in dict.fromkeys(map(os.path.realpath, trees))]
-    links = [(path, os.readlink(path)) for path in ("/lib", "/lib64", "/bin", "/sbin") if os.path.islink(path)]
+    links = [
+        (path, os.readlink(path)) for path in ("/lib", "/lib64", "/bin", "/sbin") if os.path.islink(path)
+    ]
     links += [(path, os.path.realpath(path)) for path in trees]
     devices = {name: os.open(f"/dev/{name}", os.O_PATH) for name in DEVICES if os.path.exists(f"/dev/{name}")}
     process_files = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY)
@@ -79,7 +91,12 @@ def build_root(config: dict[str, Any]) -> None:
     linux.pivot_root(".", ".")
     linux.umount(".")
     os.chdir("/")
-    linux.mount("none", "/", None, linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV)
+    linux.mount(
+        "none",
+        "/",
+        None,
+        linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV,
+    )
     with contextlib.suppress(OSError):
         linux.check(linux.libc.sethostname(b"sandbox", 7), "sethostname")
 

@@ -63,8 +63,6 @@ def _allow(rules: int, path: str, rights: int) -> None:
     try:
         if not os.path.isdir(path):
             rights &= _FILE_RIGHTS
-        linux.syscall(
-            "landlock_add_rule", rules, 1, struct.pack("=Qi", rights, descriptor), ctypes.c_uint(0)
-        )
+        linux.syscall("landlock_add_rule", rules, 1, struct.pack("=Qi", rights, descriptor), ctypes.c_uint(0))
     finally:
         os.close(descriptor)

@@ -22,7 +22,7 @@ MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1
-PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
@@ -32,7 +32,7 @@ MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV = 1, 2, 4
 AT_RECURSIVE = 0x8000
 AT_FDCWD = -100
 
-CAP_SETGID, CAP_SETUID, CAP_SYS_CHROOT, CAP_SYS_ADMIN = 6, 7, 18, 21
+CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN = 2, 21
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
@@ -92,7 +92,9 @@ def pivot_root(new: str, old: str) -> None:
 def prctl(option: int, argument: int = 0, third: int = 0) -> int:
     """prctl(2) with two arguments at most."""
     return check(
-        libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(third), ctypes.c_ulong(0), ctypes.c_ulong(0)),
+        libc.prctl(
+            option, ctypes.c_ulong(argument), ctypes.c_ulong(third), ctypes.c_ulong(0), ctypes.c_ulong(0)
+        ),
         f"prctl {option}",
     )
 
@@ -106,13 +108,18 @@ def capabilities() -> int:
     return int(low | high << 32)
 
 
-def drop_capabilities() -> None:
-    """Give up every capability, also those that a later exec could bring back."""
+def drop_bounding_set() -> None:
+    """Give up what a later exec could bring back; needs CAP_SETPCAP, and is no more than a second bolt."""
     for capability in range(64):
         if libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
             break
     libc.prctl(PR_CAP_AMBIENT, ctypes.c_ulong(PR_CAP_AMBIENT_CLEAR_ALL), 0, 0, 0)
-    syscall("capset", struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", 0, 0, 0, 0, 0, 0))
+
+
+def keep_capabilities(kept: int) -> None:
+    """Give up every capability but those of the bit mask `kept`."""
+    data = struct.pack("=6I", kept, kept, 0, 0, 0, 0)
+    syscall("capset", struct.pack("=Ii", 0x20080522, 0), data)
 
 
 def close_range(first: int, last: int = 0xFFFFFFFF) -> None:

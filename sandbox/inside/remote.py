@@ -68,11 +68,14 @@ def rebuild(description: Any) -> BaseException:
             base = found
             break
     own = names[0].rpartition(".")[2] if names else "Exception"
-    kind = base if own == base.__name__ else type(own, (base,), {"__module__": "solution"})
+    kind: type[BaseException] = (
+        base if own == base.__name__ else type(own, (base,), {"__module__": "solution"})
+    )
+    error: BaseException
     try:
         error = kind(*codec.unpack(description.get("arguments", [])))
     except Exception:
-        error = Exception.__new__(kind) if issubclass(kind, Exception) else BaseException.__new__(kind)
+        error = kind.__new__(kind)
         error.args = (str(description.get("message", "")),)
     error.__dict__["program_traceback"] = str(description.get("traceback", ""))
     return error
@@ -92,10 +95,16 @@ class Remote(codec.Opaque):
         return self._name or self.handle
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        request = {"op": "call", "on": self._on(), "args": [codec.pack(a) for a in args], "kwargs": codec.pack(kwargs)}
+        """Have the program call the object; arguments that it changed in place are changed here."""
+        request = {
+            "op": "call",
+            "on": self._on(),
+            "args": [codec.pack(a) for a in args],
+            "kwargs": codec.pack(kwargs),
+        }
         reply = self._link.ask(request)
-        for position, packed in dict(reply.get("changed", {})).items():
-            _overwrite(args[int(position)], self._link.open(packed))
+        for position, after in dict(reply.get("changed", {})).items():
+            _overwrite(args[int(position)], self._link.open(after))
         return self._link.open(reply["value"])
 
     def __getattr__(self, name: str) -> Any:

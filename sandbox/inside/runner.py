@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import builtins
+import contextlib
 import io
 import json
 import linecache
@@ -30,21 +31,37 @@ def rebuild_standard_streams() -> None:
         raw = io.FileIO(descriptor, mode, closefd=False)
         buffer: Any = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)
         errors = "backslashreplace" if name == "stderr" else "surrogateescape"
-        stream = io.TextIOWrapper(buffer, "utf-8", errors, line_buffering=name == "stderr", write_through=False)
+        stream: Any = io.TextIOWrapper(
+            buffer, "utf-8", errors, line_buffering=name == "stderr", write_through=False
+        )
         stream.mode = mode
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
 
 
-def load_module(source: str, name: str) -> types.ModuleType:
-    """Execute `source` as the module `name`, with its lines at hand for tracebacks and `inspect`."""
+def load_module(sources: list[str], name: str) -> types.ModuleType:
+    """Execute the first of `sources` that is Python as the module `name`.
+
+    SyntaxError of the first one where none is. Its lines are at hand for tracebacks and `inspect`.
+    """
+    source, code = _compile(sources)
     module = types.ModuleType(name)
     module.__file__ = FILE_NAME
     module.__dict__["__builtins__"] = builtins
     sys.modules[name] = module
     linecache.cache[FILE_NAME] = (len(source), None, source.splitlines(True), FILE_NAME)
-    exec(compile(source, FILE_NAME, "exec", dont_inherit=True), module.__dict__)
+    exec(code, module.__dict__)
     return module
+
+
+def _compile(sources: list[str]) -> tuple[str, types.CodeType]:
+    first: Exception | None = None
+    for source in sources:
+        try:
+            return source, compile(source, FILE_NAME, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError) as error:
+            first = first or error
+    raise first or SyntaxError("no source")
 
 
 def describe(error: BaseException) -> dict[str, Any]:
@@ -73,10 +90,14 @@ def _traceback(error: BaseException) -> str:
     try:
         if isinstance(error, SyntaxError):
             return "".join(traceback.format_exception_only(type(error), error))[-MAX_TRACEBACK:]
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if "sandbox" not in f.filename.split("/")]
+        frames = [
+            f for f in traceback.extract_tb(error.__traceback__) if "sandbox" not in f.filename.split("/")
+        ]
         frames = [f for f in frames if not f.filename.endswith(os.path.join("inside", "runner.py"))]
         for frame in frames:
-            frame.filename = frame.filename if frame.filename == FILE_NAME else os.path.basename(frame.filename)
+            frame.filename = (
+                frame.filename if frame.filename == FILE_NAME else os.path.basename(frame.filename)
+            )
         head = ["Traceback (most recent call last):\n"] if frames else []
         tail = traceback.format_exception_only(type(error), error)
         lines = head + traceback.StackSummary.from_list(frames[-20:]).format() + tail
@@ -85,11 +106,11 @@ def _traceback(error: BaseException) -> str:
         return "(its traceback can't be made)"
 
 
-def run_script(source: str) -> int:
-    """Run `source` as the main program, to the end that the interpreter would give it; the exit code."""
+def run_script(sources: list[str]) -> int:
+    """Run the program as the main program, to the end that the interpreter would give it; the exit code."""
     code = 0
     try:
-        load_module(source, "__main__")
+        load_module(sources, "__main__")
     except SystemExit as leave:
         code = _exit_code(leave)
     except BaseException as error:
@@ -116,10 +137,8 @@ def _exit_code(leave: SystemExit) -> int:
 
 
 def _print_error(text: str) -> None:
-    try:
+    with contextlib.suppress(OSError):
         os.write(2, text.encode("utf-8", "backslashreplace"))
-    except OSError:
-        pass
 
 
 def find(module: types.ModuleType, entry_point: str) -> Any:
@@ -135,6 +154,7 @@ def find(module: types.ModuleType, entry_point: str) -> Any:
 
 def run_calls(job: dict[str, Any]) -> int:
     """Load the program, make the calls one after the other, send what each returned; the exit code."""
+
     def send(frame: dict[str, Any]) -> None:
         data = json.dumps(frame, separators=(",", ":")).encode("ascii") + b"\n"
         view = memoryview(data)
@@ -142,7 +162,7 @@ def run_calls(job: dict[str, Any]) -> int:
             view = view[os.write(CHANNEL, view) :]
 
     try:
-        module = load_module(job["source"], "solution")
+        module = load_module(job["sources"], "solution")
         find(module, job["entry_point"])
     except BaseException as error:
         send({"load": describe(error)})

@@ -31,9 +31,9 @@ _LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _AND, _RETURN = 0x20, 0x15, 0x35, 0x54,
 
 
 class Condition(NamedTuple):
-    """Holds where the low 32 bits of argument `index`, and-ed with `mask`, equal `value`."""
+    """Holds where the low 32 bits of argument `argument`, and-ed with `mask`, equal `value`."""
 
-    index: int
+    argument: int
     value: int
     mask: int = 0xFFFFFFFF
 
@@ -46,27 +46,33 @@ class Rule(NamedTuple):
     action: int
 
 
-FILES = (
-    "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek open openat openat2 creat "
-    "close close_range stat fstat lstat newfstatat statx access faccessat faccessat2 getdents getdents64 getcwd "
-    "chdir fchdir rename renameat renameat2 mkdir mkdirat rmdir link linkat unlink unlinkat symlink symlinkat "
-    "readlink readlinkat chmod fchmod fchmodat fchmodat2 umask truncate ftruncate fallocate fsync fdatasync flock "
-    "utime utimes futimesat utimensat statfs fstatfs dup dup2 dup3 pipe pipe2 poll ppoll select pselect6 "
-    "sendfile copy_file_range fadvise64 readahead sync_file_range getxattr lgetxattr fgetxattr listxattr "
-    "epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 "
-    "timerfd_create timerfd_settime timerfd_gettime signalfd signalfd4"
-).split()
-MEMORY = "mmap mprotect munmap brk mremap msync mincore madvise membarrier".split()
-PROCESS = (
-    "exit exit_group getpid gettid getppid getuid geteuid getgid getegid getresuid getresgid getgroups getpgrp "
-    "getpgid getsid setsid setpgid wait4 waitid rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending "
-    "rt_sigtimedwait rt_sigsuspend sigaltstack pause alarm getitimer setitimer nanosleep clock_nanosleep "
-    "clock_gettime clock_getres gettimeofday time times getrusage getrlimit setrlimit sysinfo uname futex "
-    "futex_waitv futex_wake futex_wait futex_requeue set_robust_list get_robust_list set_tid_address rseq "
-    "sched_yield sched_getaffinity sched_getparam sched_getscheduler sched_get_priority_max "
-    "sched_get_priority_min sched_rr_get_interval getpriority getcpu getrandom restart_syscall capget"
-).split()
-STREAMS = "recvfrom recvmsg sendmsg shutdown getsockname getpeername getsockopt".split()
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+FILES = _names(
+    "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek open openat "
+    "openat2 creat close close_range stat fstat lstat newfstatat statx access faccessat faccessat2 "
+    "getdents getdents64 getcwd chdir fchdir rename renameat renameat2 mkdir mkdirat rmdir link "
+    "linkat unlink unlinkat symlink symlinkat readlink readlinkat chmod fchmod fchmodat fchmodat2 "
+    "umask truncate ftruncate fallocate fsync fdatasync flock utime utimes futimesat utimensat statfs "
+    "fstatfs dup dup2 dup3 pipe pipe2 poll ppoll select pselect6 sendfile copy_file_range fadvise64 "
+    "readahead sync_file_range getxattr lgetxattr fgetxattr listxattr epoll_create epoll_create1 "
+    "epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 timerfd_create timerfd_settime "
+    "timerfd_gettime signalfd signalfd4"
+)
+MEMORY = _names("mmap mprotect munmap brk mremap msync mincore madvise membarrier")
+PROCESS = _names(
+    "exit exit_group getpid gettid getppid getuid geteuid getgid getegid getresuid getresgid "
+    "getgroups getpgrp getpgid getsid setsid setpgid wait4 waitid rt_sigaction rt_sigprocmask "
+    "rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack pause alarm getitimer "
+    "setitimer nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time times getrusage "
+    "getrlimit setrlimit sysinfo uname futex futex_waitv futex_wake futex_wait futex_requeue "
+    "set_robust_list get_robust_list set_tid_address rseq sched_yield sched_getaffinity "
+    "sched_getparam sched_getscheduler sched_get_priority_max sched_get_priority_min "
+    "sched_rr_get_interval getpriority getcpu getrandom restart_syscall capget"
+)
+STREAMS = _names("recvfrom recvmsg sendmsg shutdown getsockname getpeername getsockopt")
 
 FCNTL_REFUSED = (1031, 1024, 1026)
 """F_SETPIPE_SZ takes a megabyte of kernel memory per pipe; leases and directory notes have no use here."""
@@ -134,7 +140,7 @@ def assemble(rules: Iterable[Rule], default: int, machine: str | None = None) ->
         for condition in reversed(rule.conditions):
             # A failed condition skips what follows it: the later checks, the return; it lands on the reload.
             skip = len(body) + (1 if not body else 0)
-            check = [(_LOAD, 0, 0, 16 + 8 * condition.index)]
+            check = [(_LOAD, 0, 0, 16 + 8 * condition.argument)]
             if condition.mask != 0xFFFFFFFF:
                 check.append((_AND, 0, 0, condition.mask))
             check.append((_JUMP_EQUAL, 0, skip, condition.value & 0xFFFFFFFF))

@@ -13,11 +13,11 @@ from .runner import describe, find, load_module
 from .wire import Gone, Wire
 
 
-def serve(source: str, descriptor: int) -> int:
-    """Load `source` and answer requests until the tests hang up; the exit code."""
+def serve(sources: list[str], descriptor: int) -> int:
+    """Load the program and answer requests until the tests hang up; the exit code."""
     wire = Wire(descriptor)
     try:
-        module = load_module(source, "solution")
+        module = load_module(sources, "solution")
     except BaseException as error:
         wire.send({"load": describe(error)})
         return 1
@@ -44,7 +44,9 @@ def serve(source: str, descriptor: int) -> int:
         wire.send(reply)
 
 
-def _perform(request: dict[str, Any], module: Any, objects: list[Any], keep: Any, resolve: Any) -> dict[str, Any]:
+def _perform(
+    request: dict[str, Any], module: Any, objects: list[Any], keep: Any, resolve: Any
+) -> dict[str, Any]:
     on = request["on"]
     target = find(module, on) if isinstance(on, str) else objects[on]
     operation = request["op"]

@@ -76,7 +76,7 @@ def _namespace(job: dict[str, Any], link: Link) -> dict[str, Any]:
         namespace[name] = Remote(link, name, -1, name)
     for alias, expression in job["aliases"].items():
         namespace[alias] = Remote(link, alias, -1, expression)
-    for name in _free_names(job["tests"]):
+    for name in _free_names([job["context"], *job["tests"]]):
         if name in namespace or hasattr(builtins, name):
             continue
         # A module must be the real one: `math.isclose` of the program's making decides what it likes.
@@ -84,6 +84,8 @@ def _namespace(job: dict[str, Any], link: Link) -> dict[str, Any]:
             namespace[name] = importlib.import_module(name)
         else:
             namespace[name] = Remote(link, name, -1, name)
+    if job["context"]:
+        exec(compile(job["context"], FILE_NAME, "exec", dont_inherit=True), namespace)
     return namespace
 
 

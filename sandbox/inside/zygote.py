@@ -15,6 +15,7 @@ import os
 import resource
 import select
 import signal
+import site
 import socket
 import sys
 import time
@@ -23,11 +24,12 @@ from typing import Any
 from . import entry, jail, landlock, linux, seccomp
 
 
-
 class Zygote:
     """State of one zygote between runs."""
 
-    def __init__(self, control: socket.socket, config: dict[str, Any], own_namespace: int, statm: int) -> None:
+    def __init__(
+        self, control: socket.socket, config: dict[str, Any], own_namespace: int, statm: int
+    ) -> None:
         self.control = control
         self.tier: str = config["tier"]
         self.user: int | None = config["user"]
@@ -199,11 +201,17 @@ class Zygote:
         resource.setrlimit(resource.RLIMIT_STACK, (stack, hard))
 
     def _lock_up(self) -> None:
+        kept = 0
+        linux.drop_bounding_set()
         if self.user is not None:
+            if self.tier == "landlock" and not jail.everybody_reads_interpreter():
+                # Landlock decides what is read; the interpreter may lie in a folder of root's.
+                linux.prctl(linux.PR_SET_KEEPCAPS, 1)
+                kept = 1 << linux.CAP_DAC_READ_SEARCH
             os.setgroups([])
             os.setresgid(self.user, self.user, self.user)
             os.setresuid(self.user, self.user, self.user)
-        linux.drop_capabilities()
+        linux.keep_capabilities(kept)
         linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
         if self.landlock >= 0:
             landlock.enter(self.landlock)
@@ -251,6 +259,8 @@ def _settle(control: socket.socket, config: dict[str, Any]) -> Zygote:
         jail.build_root(config)
     jail.set_import_path(config, inside_root=inside_root)
     preload(config["preload"])
+    # `exit` and `quit`, and nothing else of what `site` does.
+    site.setquit()
     os.environ.clear()
     sys.executable, sys.orig_argv = "", []
     gc.collect()
