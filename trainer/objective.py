@@ -133,6 +133,7 @@ def sequence_weights(
     groups_B: Tensor | None = None,
     constant: float = 1.0,
     count_empty: bool = False,
+    eps: float = 0.0,
 ) -> Tensor:
     """Weight of one token's loss in each response of an optimizer step, `[B]` in float64.
 
@@ -146,6 +147,7 @@ def sequence_weights(
         constant: for `constant`.
         count_empty: whether a response without tokens (overlong, filtered) counts among the responses, as in
             oat and TRL, or not, as in verl. It matters to `sequence_mean` and `constant`.
+        eps: added to each length in `sequence_mean`; verl has 1e-8 there.
     """
     lengths_B = lengths_B.to(torch.float64)
     present_B = lengths_B > 0
@@ -153,7 +155,7 @@ def sequence_weights(
     if aggregation == "token_mean":
         return torch.ones_like(lengths_B) / lengths_B.sum().clamp(min=1)
     if aggregation == "sequence_mean":
-        return 1 / (lengths_B.clamp(min=1) * responses)
+        return 1 / ((lengths_B.clamp(min=1) + eps) * responses)
     if aggregation == "constant":
         return torch.full_like(lengths_B, 1 / (constant * responses))
     if groups_B is None:
@@ -203,12 +205,14 @@ def importance_weights(
     cap: float = 2.0,
     floor: float | None = None,
     normalize: bool = False,
+    eps: float = 0.0,
 ) -> Tensor:
     """Truncated importance sampling between sampler and learner: weights `[B, T]`, 0 off the mask.
 
     The ratio is exp(learner's old log-probability - sampler's), of each token or multiplied over a response.
     `truncate` bounds it to [floor, cap] (min(ratio, C) of Yao et al. 2025); `mask` gives weight 0 outside
-    (IcePop). `normalize` divides by the mean over the masked tokens, or over the responses.
+    (IcePop). `normalize` divides by the mean over the masked tokens, or over the responses, whose lengths have
+    `eps` added (verl: 1e-8).
     """
     log_ratio_BT = (logprobs_BT - sampler_logprobs_BT) * mask_BT
     if level == "sequence":
@@ -220,7 +224,11 @@ def importance_weights(
         inside = ratio <= cap if floor is None else (ratio <= cap) & (ratio >= floor)
         ratio = torch.where(inside, ratio, 0)
     if normalize:
-        ratio = ratio / (ratio.mean() if level == "sequence" else ratio[mask_BT.bool()].mean())
+        totals_B, lengths_B = (ratio * mask_BT).sum(-1), mask_BT.sum(-1)
+        if level == "sequence":
+            ratio = ratio / (totals_B / (lengths_B.clamp(min=1) + eps)).mean()
+        else:
+            ratio = ratio / (totals_B.sum() / (lengths_B.sum() + eps))
     return ratio * mask_BT
 
 
