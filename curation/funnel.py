@@ -20,7 +20,7 @@ def reasons_text(report: StageReport, shown: int = REASONS_SHOWN) -> str:
     if len(reasons) > shown:
         parts.append(f"{len(reasons) - shown} more reasons {sum(count for _, count in reasons[shown:]):,}")
     notes = [f"{name} {count:,}" for name, count in report.notes.most_common(shown)]
-    return ", ".join(parts) + (f" ({', '.join(notes)})" if notes else "")
+    return ", ".join(parts) + (" " * bool(parts and notes)) + (f"({', '.join(notes)})" if notes else "")
 
 
 def funnel_table(reports: Sequence[StageReport]) -> Table:
