@@ -1,13 +1,15 @@
 """Engines that sample completions with their log-probabilities."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rollout.config import EngineConfig, create_engine, load_model, load_tokenizer
+from rollout.config import EngineConfig, VllmOptions, create_engine, load_model, load_tokenizer
 from rollout.prompts import render_prompt
 from rollout.types import Completion, Engine, EngineError, FinishReason, Prompt, Sampling
 
 if TYPE_CHECKING:
     from rollout.transformers_engine import TransformersEngine
+    from rollout.vllm_engine import VllmEngine
 
 __all__ = [
     "Completion",
@@ -18,6 +20,8 @@ __all__ = [
     "Prompt",
     "Sampling",
     "TransformersEngine",
+    "VllmEngine",
+    "VllmOptions",
     "create_engine",
     "load_model",
     "load_tokenizer",
@@ -25,10 +29,11 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import an engine when it is first asked for: each needs a package of its own."""
-    if name == "TransformersEngine":
-        from rollout.transformers_engine import TransformersEngine
+_ENGINES = {"TransformersEngine": "rollout.transformers_engine", "VllmEngine": "rollout.vllm_engine"}
 
-        return TransformersEngine
+
+def __getattr__(name: str) -> Any:
+    """Import an engine when it is first asked for: each needs heavy packages of its own."""
+    if name in _ENGINES:
+        return getattr(import_module(_ENGINES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

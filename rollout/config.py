@@ -14,14 +14,60 @@ if TYPE_CHECKING:
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 
+class VllmOptions(BaseModel):
+    """Settings of the vllm engine alone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tensor_parallel_size: int = Field(default=1, gt=0, description="GPUs that the model is split over.")
+    gpu_memory_utilization: float = Field(
+        default=0.9, gt=0, le=1, description="Share of the GPU's memory for vLLM; 0.3-0.5 beside a learner."
+    )
+    max_model_len: int | None = Field(
+        default=None,
+        gt=0,
+        description="Longest prompt plus completion, in tokens; by default the model's.",
+    )
+    enforce_eager: bool = Field(
+        default=False, description="Neither compile nor capture CUDA graphs: starts faster, samples slower."
+    )
+    extra: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Further arguments of vllm.EngineArgs; they win over all others."
+    )
+
+
+class ServerOptions(BaseModel):
+    """Settings of the openai engine alone: where the server is and how to ask it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_url: str = Field(
+        default="", description="Address of the API up to /v1, as in http://localhost:8000/v1."
+    )
+    api_key_env: str = Field(
+        default="OPENAI_API_KEY", description="Environment variable that holds the API key."
+    )
+    concurrency: int = Field(default=64, gt=0, description="Requests in flight at most.")
+    timeout: float = Field(default=600.0, gt=0, description="Seconds until a request counts as failed.")
+    retries: int = Field(
+        default=6, ge=0, description="New tries after a timeout, a lost connection, HTTP 408, 429 or 5xx."
+    )
+    backoff: float = Field(
+        default=1.0, ge=0, description="Seconds before the first new try; doubled each time, at most 60."
+    )
+    extra: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Further fields of every request's body; they win over all others."
+    )
+
+
 class EngineConfig(BaseModel):
     """Which model samples, and with what."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["transformers"] = Field(
+    kind: Literal["transformers", "vllm"] = Field(
         default="transformers",
-        description="What runs the model: `transformers` samples in this process, on CPU or GPU.",
+        description="`transformers`: in this process, on CPU or GPU. `vllm`: in this process, on GPUs.",
     )
     model: str = Field(default="", description="Folder of the model, or its name on the Hugging Face hub.")
     revision: str | None = Field(default=None, description="Branch, tag or commit of the model on the hub.")
@@ -51,10 +97,15 @@ class EngineConfig(BaseModel):
     prefill_tokens: int = Field(
         default=8192, gt=0, description="Padded prompt tokens in one prefill of the transformers engine."
     )
+    vllm: VllmOptions = Field(default=VllmOptions(), description="Settings of the vllm engine.")
 
 
 def create_engine(config: EngineConfig) -> Engine:
     """The engine that `config` describes, its model loaded; raises `EngineError` where that fails."""
+    if config.kind == "vllm":
+        from rollout.vllm_engine import VllmEngine
+
+        return VllmEngine(config)
     from rollout.transformers_engine import TransformersEngine
 
     return TransformersEngine(
@@ -117,7 +168,7 @@ def load_model(config: EngineConfig) -> PreTrainedModel:
     try:
         model.to(device)
     except RuntimeError as error:
-        raise EngineError(f"can't put the model on device {device!r}: {_first_line(error)}") from error
+        raise EngineError(f"can't put the model on device {device!r}: {first_line(error)}") from error
     return model.eval()
 
 
@@ -128,8 +179,9 @@ def _load(auto_class: Any, what: str, name: str, **options: Any) -> Any:
     try:
         return auto_class.from_pretrained(name, **{k: v for k, v in options.items() if v is not None})
     except (OSError, ValueError) as error:
-        raise EngineError(f"can't load the {what} {name!r}: {_first_line(error)}") from error
+        raise EngineError(f"can't load the {what} {name!r}: {first_line(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """First line of an error's message, or its type where it has none."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -37,11 +37,14 @@ def uniforms(keys: Tensor, positions: Tensor) -> Tensor:
 
     Both arguments are int64 [R]; int64 multiplication in torch wraps as the algorithm needs.
     """
-    z = keys + (positions + 1) * _GOLDEN_GAMMA
+    return _shift_right(mix64(keys + (positions + 1) * _GOLDEN_GAMMA), 11).to(torch.float64) * 2.0**-53
+
+
+def mix64(z: Tensor) -> Tensor:
+    """SplitMix64's bijection of 64-bit integers, elementwise on int64."""
     z = (z ^ _shift_right(z, 30)) * _MIX_1
     z = (z ^ _shift_right(z, 27)) * _MIX_2
-    z = z ^ _shift_right(z, 31)
-    return _shift_right(z, 11).to(torch.float64) * 2.0**-53
+    return z ^ _shift_right(z, 31)
 
 
 def _shift_right(z: Tensor, bits: int) -> Tensor:

@@ -6,20 +6,19 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 _TAIL_TOKENS = 16
 """Tokens decoded beside those of the stop string itself, for special tokens that show no text."""
 
 
-def stop_token_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """Every token that ends a completion: those of the generation config, the config and the tokenizer.
+def stop_token_ids(*sources: object) -> frozenset[int]:
+    """Every token that ends a completion, by `eos_token_id` of generation config, config and tokenizer.
 
     All three matter: chat models end a turn with a token of their generation config, base models with the
     tokenizer's, and which files carry which differs by model.
     """
     found: set[int] = set()
-    sources = (model.generation_config, model.config.get_text_config(decoder=True), tokenizer)
     for ids in (getattr(source, "eos_token_id", None) for source in sources):
         if ids is not None:
             found.update([ids] if isinstance(ids, int) else ids)

@@ -27,6 +27,9 @@ from rollout.prompts import check_request, render_prompts
 from rollout.stopping import StopStrings, cut_after_stop, decode_text, stop_token_ids
 from rollout.types import Completion, EngineError, Prompt, Sampling
 
+_SAMPLER = "transformers engine, sampler 1"
+"""Part of the fingerprint: to be changed with whatever makes the same weights give other samples."""
+
 
 class TransformersEngine:
     """Samples from `model` by continuous batching; see `rollout.types.Engine` for the contract.
@@ -129,7 +132,7 @@ class TransformersEngine:
         state = (self.version, tuple((id(tensor), tensor._version) for tensor in weights.values()))
         if self._weights_hash is None or self._weights_hash[0] != state:
             self._weights_hash = (state, weights_hash(weights.items()))
-        return combined_hash(self._weights_hash[1], tokenizer_hash(self.tokenizer))
+        return combined_hash(_SAMPLER, self._weights_hash[1], tokenizer_hash(self.tokenizer))
 
     def close(self) -> None:
         """Let go of the model; its owner may still hold it. The engine can't be used afterwards."""
@@ -169,7 +172,7 @@ class TransformersEngine:
             forward,
             jobs,
             sampling,
-            stop_token_ids(self.model, self.tokenizer),
+            stop_token_ids(self.model.generation_config, forward.config, self.tokenizer),
             self._stop_strings.get(sampling.stop),
             vocabulary=vocabulary,
             slots=slots,

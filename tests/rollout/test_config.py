@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from rollout import (
     EngineError,
     Sampling,
     TransformersEngine,
+    VllmOptions,
     create_engine,
     load_model,
     load_tokenizer,
@@ -79,9 +81,15 @@ def test_failures_to_load_are_one_line_that_names_what_was_sought(checkpoint: Pa
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vllm is installed")
+def test_a_missing_vllm_is_named_with_what_to_install(checkpoint: Path) -> None:
+    with pytest.raises(EngineError, match=r"needs vllm: install rlvr\[vllm\]"):
+        create_engine(EngineConfig(kind="vllm", model=str(checkpoint)))
+
+
 def test_every_field_is_described() -> None:
-    undescribed = [name for name, field in EngineConfig.model_fields.items() if not field.description]
-    assert not undescribed
+    for model in (EngineConfig, VllmOptions):
+        assert not [name for name, field in model.model_fields.items() if not field.description]
 
 
 def test_unknown_settings_are_refused() -> None:
