@@ -40,7 +40,8 @@ class _YamlSource(PydanticBaseSettingsSource):
 
 _EPILOG = (
     "Every field can also stand in a YAML file (--config FILE) or in the environment (RLVR_{}_FIELD, "
-    "a nested field with two underscores). Flags win over the environment, the environment over the file."
+    "a nested field with two underscores). Flags win over the environment, the environment over the file. "
+    "A list takes its flag several times, or one value with commas."
 )
 
 
@@ -103,9 +104,10 @@ def load_config(
     """
     config_file, flags = split_config_flag(arguments)
     values = read_yaml(config_file) if config_file is not None else {}
-    unknown = sorted(values.keys() - model.model_fields.keys())
+    known_names = {field.alias or name for name, field in model.model_fields.items()}
+    unknown = sorted(values.keys() - known_names)
     if unknown:
-        known = ", ".join(model.model_fields)
+        known = ", ".join(sorted(known_names))
         raise InputError(f"{config_file}: unknown field {unknown[0]!r}; the fields are {known}")
 
     class Sources(BaseSettings):
@@ -127,7 +129,10 @@ def load_config(
             cls, settings_cls: type[BaseSettings], *defaults: Any, **named: PydanticBaseSettingsSource
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             parser = _Parser(
-                prog=f"rlvr {command}", description=model.__doc__, epilog=_EPILOG.format(command.upper())
+                prog=f"rlvr {command}",
+                usage=" ".join([f"rlvr {command}", *(name.upper() for name in positionals), "[OPTIONS]"]),
+                description=model.__doc__,
+                epilog=_EPILOG.format(command.upper()),
             )
             from_flags = CliSettingsSource[Any](
                 settings_cls, cli_parse_args=flags, root_parser=parser, add_argument_method=_add_argument
@@ -145,7 +150,10 @@ def load_config(
         raise InputError(describe_errors(error, command)) from error
     except SettingsError as error:
         raise InputError(str(error)) from error
-    return model(**{name: getattr(settings, name) for name in settings.model_fields_set})
+    fields = model.model_fields
+    return model(
+        **{fields[name].alias or name: getattr(settings, name) for name in settings.model_fields_set}
+    )
 
 
 def describe_errors(error: ValidationError, command: str) -> str:

@@ -30,7 +30,11 @@ def svg_of(text: str) -> ElementTree.Element:
     return ElementTree.fromstring(text[: text.index("</svg>") + 6])
 
 
-@given(st.lists(st.tuples(finite, st.one_of(finite, st.just(math.nan), st.just(math.inf))), min_size=1, max_size=20))
+@given(
+    st.lists(
+        st.tuples(finite, st.one_of(finite, st.just(math.nan), st.just(math.inf))), min_size=1, max_size=20
+    )
+)
 def test_a_line_chart_is_well_formed_and_shows_every_finite_point(points: list[tuple[float, float]]) -> None:
     xs, ys = [x for x, _ in points], [y for _, y in points]
     text = line_chart([Series("a & <b>", xs, ys)], label="test")
@@ -57,7 +61,9 @@ def test_shares_are_of_the_counts_at_each_step() -> None:
 
 
 def test_bars_stand_for_their_counts() -> None:
-    text = histograms(["low", "high"], [("before", [10, 5], 4), ("after", [0, 5], 0)], label="test", x_label="p")
+    text = histograms(
+        ["low", "high"], [("before", [10, 5], 4), ("after", [0, 5], 0)], label="test", x_label="p"
+    )
     heights = [float(e.attrib["height"]) for e in svg_of(text).iter() if e.tag.endswith("rect")]
     assert heights[0] == pytest.approx(2 * heights[2], abs=0.11)
     assert heights[1] == 0

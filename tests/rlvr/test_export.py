@@ -12,11 +12,13 @@ from rlvr.cli import main
 from verifiers import Problem
 
 
-@pytest.fixture()
+@pytest.fixture
 def data(tmp_path: Path) -> Path:
     def row(index: int, split: str, band: str) -> CuratedProblem:
         return CuratedProblem(
-            problem=Problem(id=f"p{index}", prompt=f"What is {index}+1?", answer=str(index + 1), source="set"),
+            problem=Problem(
+                id=f"p{index}", prompt=f"What is {index}+1?", answer=str(index + 1), source="set"
+            ),
             pass_rate=PassRate(rollouts=8, passed=4, alpha=5, beta=5),
             band=band,
             split=split,  # type: ignore[arg-type]
@@ -32,7 +34,9 @@ def test_verl_reads_messages_and_ground_truth(data: Path, tmp_path: Path) -> Non
 
     out = tmp_path / "verl.parquet"
     assert main(["export", str(data), str(out), "--schema", "verl"]) == 0
-    rows = load_dataset("parquet", data_files=str(out), split="train", cache_dir=str(tmp_path / "cache")).to_list()
+    rows = load_dataset(
+        "parquet", data_files=str(out), split="train", cache_dir=str(tmp_path / "cache")
+    ).to_list()
     assert [row["reward_model"] for row in rows] == [
         {"style": "rule", "ground_truth": "2"},
         {"style": "rule", "ground_truth": "3"},
@@ -62,6 +66,8 @@ def test_nothing_to_write_is_an_error_and_leaves_no_file(
     assert not out.exists()
 
 
-def test_an_unknown_ending_is_an_error(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_ending_is_an_error(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["export", str(data), str(tmp_path / "x.txt")]) == 2
     assert ".parquet or .jsonl" in capsys.readouterr().err
