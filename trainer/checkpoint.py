@@ -42,11 +42,11 @@ class Checkpoints:
 
     def path(self, step: int) -> Path:
         """Folder of a step's checkpoint."""
-        return self.folder / f"step-{step:06d}"
+        return checkpoint_path(self.folder, step)
 
     def steps(self) -> list[int]:
-        """Steps with a complete checkpoint, in order."""
-        return sorted(int(path.name.removeprefix("step-")) for path in self.folder.glob("step-*"))
+        """Steps with a checkpoint, in order."""
+        return checkpoint_steps(self.folder)
 
     def begin(self, step: int) -> Path:
         """An empty folder to write a checkpoint's files to, which `commit` then puts in its place."""
@@ -111,24 +111,35 @@ class Checkpoints:
                 return f"{name} is not what was written"
         return None
 
-    def best(self) -> tuple[int, float] | None:
-        """Step and held-out accuracy of the best checkpoint."""
-        path = self.folder / BEST
-        if not path.exists():
-            return None
-        values = json.loads(path.read_text())
-        return values["step"], values["accuracy"]
-
     def _remember_best(self, step: int, accuracy: float | None) -> None:
-        best = self.best()
+        best = best_step(self.folder)
         if accuracy is not None and (best is None or accuracy > best[1]):
             atomic_write(self.folder / BEST, json.dumps({"step": step, "accuracy": accuracy}))
 
     def _rotate(self) -> None:
-        best = self.best()
+        best = best_step(self.folder)
         for step in self.steps()[: -self.keep]:
             if best is None or step != best[0]:
                 shutil.rmtree(self.path(step))
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where a step's checkpoint lies among a run's `checkpoints/`."""
+    return folder / f"step-{step:06d}"
+
+
+def checkpoint_steps(folder: Path) -> list[int]:
+    """Steps that have a checkpoint, in order."""
+    return sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*"))
+
+
+def best_step(folder: Path) -> tuple[int, float] | None:
+    """Step and held-out accuracy of the best checkpoint; None where nothing was evaluated."""
+    path = folder / BEST
+    if not path.exists():
+        return None
+    values = json.loads(path.read_text())
+    return values["step"], values["accuracy"]
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -68,7 +68,8 @@ def train_text(row: Mapping[str, Any]) -> str:
     """A training step in one line."""
     groups = row["groups_mixed"] + row["groups_correct"] + row["groups_wrong"] + row["groups_failed"]
     return (
-        f"reward {row['reward_mean']:+.3f}  length {row['length_mean']:.0f}  entropy {row['entropy']:.3f}  "
+        f"reward {row['reward_mean']:+.3f}  length {row['length_mean']:.0f}  "
+        f"entropy {row['entropy'] or 0.0:.3f}  "
         f"mixed {row['groups_mixed']}/{groups}  {row['seconds']:.1f} s"
     )
 

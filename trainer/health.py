@@ -13,8 +13,9 @@ Row = Mapping[str, Any]
 
 
 def mean_of(rows: Sequence[Row], name: str) -> float:
-    """Mean of a column; 0 for no rows."""
-    return sum(float(row[name]) for row in rows) / max(1, len(rows))
+    """Mean of a column over the rows that have it; 0 where none has."""
+    values = [float(row[name]) for row in rows if row[name] is not None]
+    return sum(values) / max(1, len(values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class HealthWatch:
 def mismatch(windows: Windows) -> str:
     """Growing difference between sampler and learner."""
     value = windows.last[-1]["kl_sampler"]
-    if value <= 0.05:
+    if value is None or value <= 0.05:
         return ""
     return (
         f"sampler and learner disagree (KL {value:.3f} per token): check that both have the same weights, "

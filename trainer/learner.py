@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trainer.config import LearnerConfig, ObjectiveConfig
+from trainer.distributed import World
 from trainer.objective import (
     LossInputs,
     ObjectiveOptions,
@@ -23,6 +25,7 @@ from trainer.objective import (
 from trainer.optimizer import MasterAdamW, learning_rate_factor
 from trainer.packing import micro_batches, scatter_rows
 from trainer.policy import Policy, TokenSequence
+from trainer.weights import add_lora, own_weights, plain_weights, without_adapter
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,20 +44,38 @@ class Sample:
 
 @dataclass(slots=True)
 class UpdateStatistics:
-    """What the updates on one rollout did; means are over the tokens with loss of all updates."""
+    """What the updates on one rollout did."""
 
+    learning_rate: float = 0.0
     updates: int = 0
     skipped: int = 0
     """Updates left out since the gradient was not finite."""
     loss: float = 0.0
     """Mean over the updates."""
     grad_norm: float = 0.0
-    """Mean over the updates, before clipping."""
-    learning_rate: float = 0.0
+    """Mean over the updates that were not left out, before clipping."""
     tokens: int = 0
     """Tokens that went through the forward and backward pass, prompts included."""
     means: dict[str, float] = field(default_factory=dict)
-    """entropy, ratio, clipped_low, clipped_high, kl_sampler, importance, kl_reference."""
+    """Over the tokens with loss of all updates: entropy, ratio, clipped_low, clipped_high, kl_sampler,
+    importance, kl_reference. Empty where nothing had a loss."""
+
+    def add_update(self, norm: float, tokens: int) -> None:
+        """Count one optimizer step."""
+        self.updates += 1
+        self.tokens += tokens
+        if math.isfinite(norm):
+            self.grad_norm += (norm - self.grad_norm) / (self.updates - self.skipped)
+        else:
+            self.skipped += 1
+
+    def finish(self, sums: dict[str, float]) -> None:
+        """Make means of the sums over `tokens` tokens, and of the losses of all updates."""
+        self.loss = sums.pop("loss", 0.0) / max(1, self.updates)
+        tokens = sums.get("tokens", 0.0)
+        self.means = (
+            {name: total / tokens for name, total in sums.items() if name != "tokens"} if tokens else {}
+        )
 
 
 class Learner:
@@ -70,22 +91,36 @@ class Learner:
         max_tokens: int,
         steps: int,
         seed: int,
-        reference: nn.Module | None = None,
+        world: World | None = None,
     ) -> None:
-        """`max_tokens` is the divisor of aggregation `constant` where the objective names none.
+        """Prepare `model`: adapters where asked for, no dropout, and a frozen copy where the KL needs one.
 
-        `reference` is the frozen initial policy; needed where the objective has a KL coefficient.
+        Args:
+            model: causal language model, with its initial weights.
+            learner: how to update.
+            objective: the loss.
+            temperature: of the sampler; log-probabilities are taken at it.
+            max_tokens: divisor of aggregation `constant` where the objective names none.
+            steps: of the whole run, for the learning rate.
+            seed: of the order in mini-batches and of the adapters.
+            world: the processes that learn together.
         """
-        disable_dropout(model)
-        self.model = model
         self.config = learner
         self.objective = objective
         self.temperature = temperature
         self.constant = objective.constant or float(max_tokens)
         self.steps = steps
         self.seed = seed
-        self.policy = Policy(model)
-        self.reference = None if reference is None else Policy(reference)
+        self.world = world or World()
+        self.reference: Policy | None = None
+        disable_dropout(model)
+        if objective.kl_coefficient and learner.lora is None:
+            self.reference = Policy(copy.deepcopy(model).requires_grad_(False))
+        self.model = model if learner.lora is None else add_lora(model, learner.lora, seed)
+        if learner.gradient_checkpointing:
+            enable: Any = self.model
+            enable.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.policy = Policy(self.model)
         self.options = ObjectiveOptions(
             clip_low=objective.clip_low,
             clip_high=objective.clip_high,
@@ -97,7 +132,7 @@ class Learner:
             entropy_coefficient=objective.entropy_coefficient,
         )
         self.optimizer = MasterAdamW(
-            [parameter for parameter in model.parameters() if parameter.requires_grad],
+            [parameter for parameter in self.model.parameters() if parameter.requires_grad],
             learning_rate=learner.learning_rate,
             betas=learner.betas,
             weight_decay=learner.weight_decay,
@@ -107,6 +142,8 @@ class Learner:
     def update(self, samples: Sequence[Sample], step: int) -> UpdateStatistics:
         """Learn from one rollout: `epochs` times through it, an optimizer step for each mini-batch.
 
+        Where several processes learn together, all call this with the same samples.
+
         Args:
             samples: responses with at least one token each.
             step: number of the rollout step, from 1; it decides the learning rate and the order.
@@ -115,46 +152,24 @@ class Learner:
             step, self.config.warmup_steps, self.steps, self.config.schedule
         )
         batches = list(self._mini_batches(samples, step))
-        # The policy "before" is the one that is about to be updated: at the first batch, itself.
-        before = [None, *(self._old_logprobs(batch) for batch in batches[1:])]
         statistics = UpdateStatistics(learning_rate=rate)
         sums: dict[str, float] = {}
         self.model.train()
-        for batch, old in zip(batches, before, strict=True):
-            loss = self._accumulate_gradient(batch, old, sums)
-            norm = self.optimizer.step(rate, self.config.grad_clip)
-            statistics.updates += 1
-            statistics.skipped += norm != norm or norm == float("inf")
-            statistics.loss += loss / len(batches)
-            statistics.grad_norm += norm / len(batches)
-            statistics.tokens += sum(len(sample.tokens) for sample in batch)
+        with self.policy.attention():
+            # The policy "before" is the one that is about to be updated: at the first batch, itself.
+            before = [None, *(self._old_logprobs(batch) for batch in batches[1:])] if batches else []
+            for batch, old in zip(batches, before, strict=True):
+                self._accumulate_gradient(batch, old, sums)
+                self.world.sum_gradients(self.optimizer.masters)
+                norm = self.optimizer.step(rate, self.config.grad_clip)
+                statistics.add_update(norm, sum(len(sample.tokens) for sample in batch))
         self.model.eval()
-        tokens = max(1.0, sums.pop("tokens", 0.0))
-        statistics.means = {name: total / tokens for name, total in sums.items()}
+        statistics.finish(self.world.sum_values(sums))
         return statistics
 
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """Names and tensors of the model's weights, as an engine takes them; nothing is copied."""
-        yield from self.model.state_dict().items()
-
-    def save_model(self, folder: Path) -> None:
-        """Write the weights so that `from_pretrained` opens the folder."""
-        from transformers.utils import logging
-
-        model: Any = self.model
-        shown = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
-        try:
-            model.save_pretrained(folder)
-        finally:
-            if shown:
-                logging.enable_progress_bar()
-
-    def load_model(self, folder: Path) -> None:
-        """Take over the weights that `save_model` wrote."""
-        model: Any = self.model
-        saved = type(model).from_pretrained(folder, dtype=next(model.parameters()).dtype)
-        model.load_state_dict(saved.state_dict())
+    def weights(self, *, shared: bool) -> Iterator[tuple[str, Tensor]]:
+        """Names and tensors of the weights as an engine takes them, which may share the model or not."""
+        return own_weights(self.model) if shared else plain_weights(self.model)
 
     def _mini_batches(self, samples: Sequence[Sample], step: int) -> Iterator[list[Sample]]:
         """Groups in an order of their own for each pass, cut into mini-batches of nearly equal size.
@@ -176,21 +191,23 @@ class Learner:
                     yield batch
 
     def _micro_batches(self, batch: Sequence[Sample]) -> list[list[int]]:
-        return micro_batches([len(sample.tokens) for sample in batch], self.config.micro_batch_tokens)
+        """The micro-batches of this process; those of all processes together are the mini-batch."""
+        parts = micro_batches([len(sample.tokens) for sample in batch], self.config.micro_batch_tokens)
+        return parts[self.world.rank :: self.world.size]
 
     @torch.no_grad()
-    def _old_logprobs(self, batch: Sequence[Sample]) -> list[Tensor]:
-        """Log-probabilities of each sample's response under the weights as they are, `[T]` each."""
+    def _old_logprobs(self, batch: Sequence[Sample]) -> dict[int, Tensor]:
+        """Log-probabilities of the responses under the weights as they are, `[T]` each, by place in the batch."""
         found: dict[int, Tensor] = {}
         for indices in self._micro_batches(batch):
             result = self.policy.logprobs([batch[index].tokens for index in indices], self.temperature)
             found.update(zip(indices, result.logprobs.split(result.lengths), strict=True))  # type: ignore[no-untyped-call]
-        return [found[index] for index in range(len(batch))]
+        return found
 
     def _accumulate_gradient(
-        self, batch: Sequence[Sample], old: list[Tensor] | None, sums: dict[str, float]
-    ) -> float:
-        """Add the gradient of one optimizer step's loss, micro-batch by micro-batch; returns the loss."""
+        self, batch: Sequence[Sample], old: dict[int, Tensor] | None, sums: dict[str, float]
+    ) -> None:
+        """Add the gradient of one optimizer step's loss, micro-batch by micro-batch, and what is logged."""
         weights_B = sequence_weights(
             torch.tensor([len(sample.tokens.response) * sample.has_loss for sample in batch]),
             self.objective.aggregation,
@@ -198,17 +215,14 @@ class Learner:
             constant=self.constant,
             count_empty=self.objective.count_filtered,
         )
-        total = 0.0
         for indices in self._micro_batches(batch):
             part = [batch[index] for index in indices]
             old_logprobs = None if old is None else torch.cat([old[index] for index in indices])
             inputs, extra = self._loss_inputs(part, old_logprobs, weights_B[indices])
             outputs = policy_loss(inputs, self.options)
             outputs.loss.backward()  # type: ignore[no-untyped-call]
-            total += outputs.loss.item()
-            for name, value in {**outputs.sums, **extra}.items():
+            for name, value in {"loss": outputs.loss.item(), **outputs.sums, **extra}.items():
                 sums[name] = sums.get(name, 0.0) + value
-        return total
 
     def _loss_inputs(
         self, part: Sequence[Sample], old_R: Tensor | None, weights_B: Tensor
@@ -230,10 +244,8 @@ class Learner:
             if importance_BT is not None:
                 extra["importance"] = _masked_sum(importance_BT, mask_BT)
         reference_BT = None
-        if self.reference is not None:
-            with torch.no_grad():
-                reference = self.reference.logprobs(sequences, self.temperature)
-            reference_BT, _ = scatter_rows(reference.logprobs, reference.lengths)
+        if self.objective.kl_coefficient:
+            reference_BT, _ = scatter_rows(self._reference_logprobs(sequences), result.lengths)
         inputs = LossInputs(
             logprobs=logprobs_BT,
             old_logprobs=old_BT,
@@ -245,6 +257,14 @@ class Learner:
             entropies=entropies_BT,
         )
         return inputs, extra
+
+    @torch.no_grad()
+    def _reference_logprobs(self, sequences: Sequence[TokenSequence]) -> Tensor:
+        """Under the initial policy: a frozen copy, or the model without its adapters, `[R]`."""
+        if self.reference is not None:
+            return self.reference.logprobs(sequences, self.temperature).logprobs
+        with without_adapter(self.model):
+            return self.policy.logprobs(sequences, self.temperature).logprobs
 
     @torch.no_grad()
     def _importance(self, old_BT: Tensor, sampler_BT: Tensor, mask_BT: Tensor) -> Tensor | None:

@@ -21,13 +21,15 @@ from torch import Tensor
 
 from rollout import Engine
 from trainer.advantages import group_advantages, leave_one_out_advantages
+from trainer.checkpoint import best_step, checkpoint_path, checkpoint_steps
 from trainer.config import AdvantageConfig, TrainConfig
+from trainer.distributed import World
 from trainer.groups import Group
 from trainer.learner import Sample, UpdateStatistics
 from trainer.metrics import peak_memory_bytes
 from trainer.policy import TokenSequence
 from trainer.rewards import Shaping
-from trainer.run import ProblemLike, open_run
+from trainer.run import ProblemLike, follow, open_run
 from trainer.sampler import Rollout
 from trainer.store import prompt_text, write_record
 
@@ -72,7 +74,17 @@ def train(
         InputError: data, model or run folder are not what they should be.
         SamplingError: too few groups are mixed.
     """
-    with open_run(config, engine=engine, problems=problems, eval_sets=eval_sets, console=console) as run:
+    world = World.from_environment()
+    if world.rank > 0:
+        follow(config, engine, world)
+        return result_of(config)
+    parts: dict[str, Any] = {
+        "engine": engine,
+        "problems": problems,
+        "eval_sets": eval_sets,
+        "console": console,
+    }
+    with open_run(config, world=world, **parts) as run:
         if run.start == 0:
             run.evaluate(0)
         for step in range(run.start + 1, config.steps + 1):
@@ -82,8 +94,7 @@ def train(
             samples = learning_samples(rollout.groups, advantages, config.reward.filter_truncated)
 
             began = time.monotonic()
-            update = run.learner.update(samples, step)
-            run.engine.load_weights(run.learner.weights(), step)
+            update = run.update(samples, step)
             seconds_update = time.monotonic() - began
 
             write_record(config.output / "rollouts", rollout, rewards, advantages)
@@ -92,13 +103,21 @@ def train(
             accuracy = run.evaluate(step) if last or step % config.evaluation.every == 0 else None
             if last or step % config.checkpoint.every == 0:
                 run.save(step, accuracy)
-        best = run.checkpoints.best()
-        return TrainResult(
-            folder=config.output,
-            checkpoint=run.checkpoints.path(max(run.checkpoints.steps())),
-            best=None if best is None else run.checkpoints.path(best[0]),
-            evaluations=tuple(_evaluation_rows(config.output / "metrics.jsonl")),
-        )
+        # The other processes see the end when the run closes, and then find its files complete.
+    return result_of(config)
+
+
+def result_of(config: TrainConfig) -> TrainResult:
+    """The results of a run that has ended, read from its folder."""
+    folder = config.output / "checkpoints"
+    best = best_step(folder)
+    lines = (config.output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return TrainResult(
+        folder=config.output,
+        checkpoint=checkpoint_path(folder, max(checkpoint_steps(folder))),
+        best=None if best is None else checkpoint_path(folder, best[0]),
+        evaluations=tuple(row for row in map(json.loads, lines) if row["kind"] == "eval"),
+    )
 
 
 def shaped_rewards(group: Group, shaping: Shaping) -> list[float | None]:
@@ -168,11 +187,11 @@ def train_row(
         "accuracy": account.correct_samples / samples,
         "length_mean": account.tokens_sampled / responses,
         "truncated_share": account.truncated / responses,
-        "entropy": means["entropy"],
-        "clip_fraction_low": means["clipped_low"],
-        "clip_fraction_high": means["clipped_high"],
-        "ratio_mean": means["ratio"],
-        "kl_sampler": means["kl_sampler"],
+        "entropy": means.get("entropy"),
+        "clip_fraction_low": means.get("clipped_low"),
+        "clip_fraction_high": means.get("clipped_high"),
+        "ratio_mean": means.get("ratio"),
+        "kl_sampler": means.get("kl_sampler"),
         "kl_reference": means.get("kl_reference"),
         "importance_mean": means.get("importance"),
         "grad_norm": update.grad_norm,
@@ -192,8 +211,3 @@ def train_row(
         "seconds": rollout.seconds + seconds_update,
         "memory_bytes": peak_memory_bytes(),
     }
-
-
-def _evaluation_rows(path: Path) -> list[dict[str, Any]]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [row for row in rows if row["kind"] == "eval"]

@@ -12,6 +12,7 @@ with the model's own plain forward pass:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,6 +63,10 @@ class Policy:
         device: torch.device = next(self.model.parameters()).device
         return device
 
+    def attention(self) -> AbstractContextManager[None]:
+        """To be held around forward and backward pass: gradient checkpointing runs layers in both."""
+        return use_packed_attention(self.model) if self.mode == "packed" else nullcontext()
+
     def logprobs(self, sequences: Sequence[TokenSequence], temperature: float = 1.0) -> ResponseLogprobs:
         """Log-probability and entropy of every response token, at `temperature`; differentiable."""
         return self._logprobs(sequences, temperature, self.mode)
@@ -89,8 +94,6 @@ class Policy:
             [len(sequence.prompt) for sequence in sequences],
             self.device,
         )
-        # The backward pass needs the packed attention too, where gradient checkpointing runs layers again:
-        # those calls carry the layout in their recorded arguments, and `Learner` holds the context.
         with use_packed_attention(self.model):
             hidden_1ND = self._decoder()(
                 input_ids=batch.input_ids[None],

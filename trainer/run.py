@@ -6,7 +6,6 @@ sampled since the last checkpoint).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,13 +22,15 @@ from rollout import Engine, EngineConfig, create_engine
 from trainer.checkpoint import SAMPLER, STATE, Checkpoints, load_state, save_state
 from trainer.config import TrainConfig
 from trainer.console import Reporter
+from trainer.distributed import World
 from trainer.evaluation import EvalOptions, evaluate, load_eval_set
 from trainer.health import HealthWatch
-from trainer.learner import Learner
+from trainer.learner import Learner, Sample, UpdateStatistics
 from trainer.metrics import MetricsWriter
 from trainer.rewards import Shaping
 from trainer.sampler import DynamicSampler, Rollout
 from trainer.store import ReplayStore, read_groups, write_groups
+from trainer.weights import load_model, save_model
 from verifiers import InputError, Problem, VerifierPool
 
 MAY_CHANGE = {"output", "steps", "evaluation", "checkpoint", "verifier", "loggers", "data", "model"}
@@ -55,6 +56,7 @@ class Run:
     reporter: Reporter
     health: HealthWatch
     tokenizer: Any
+    world: World
     start: int = 0
     """Step of the checkpoint that the run goes on from; 0 at the beginning."""
 
@@ -68,6 +70,13 @@ class Run:
         rollout = self.sampler.collect(step)
         self.replay.save_rollout(rollout, self.sampler.state())
         return rollout
+
+    def update(self, samples: Sequence[Sample], step: int) -> UpdateStatistics:
+        """Learn from the step's samples, in all processes, and give the engine the new weights."""
+        self.world.share(("update", samples, step))
+        statistics = self.learner.update(samples, step)
+        self.publish_weights(step)
+        return statistics
 
     def record(self, row: Mapping[str, Any]) -> None:
         """Write a row of metrics, show it, and warn where it tells of trouble."""
@@ -100,7 +109,7 @@ class Run:
     def save(self, step: int, accuracy: float | None) -> Path:
         """Write a checkpoint after `step`; what was kept for a replay up to there goes."""
         folder = self.checkpoints.begin(step)
-        self.learner.save_model(folder)
+        save_model(self.learner.model, folder)
         if self.tokenizer is not None:
             self.tokenizer.save_pretrained(folder)
         save_state(folder / STATE, {"step": step, "optimizer": self.learner.optimizer.state_dict()})
@@ -112,12 +121,17 @@ class Run:
     def resume(self, step: int) -> None:
         """Take over the state of a checkpoint."""
         folder = self.checkpoints.path(step)
-        self.learner.load_model(folder)
-        self.learner.optimizer.load_state_dict(load_state(folder / STATE)["optimizer"])
+        self.world.share(("resume", folder, step))
+        resume_learner(self.learner, folder)
         sets, state = read_groups(folder / SAMPLER, self.replay.problems)
         self.sampler.restore(state, sets.get("pending", ()))
-        self.engine.load_weights(self.learner.weights(), step)
+        self.publish_weights(step)
         self.start = step
+
+    def publish_weights(self, step: int) -> None:
+        """Give the engine the weights as they are after `step`."""
+        shared = isinstance(getattr(self.engine, "model", None), nn.Module)
+        self.engine.load_weights(self.learner.weights(shared=shared), step)
 
     def _eval_options(self) -> EvalOptions:
         settings = self.config.evaluation
@@ -140,6 +154,7 @@ def open_run(
     problems: Sequence[ProblemLike] | None,
     eval_sets: Mapping[str, Sequence[ProblemLike]] | None,
     console: Any,
+    world: World,
 ) -> Iterator[Run]:
     """Put the parts together, go on where the run folder stands, and close everything in the end.
 
@@ -160,7 +175,7 @@ def open_run(
         run = Run(
             config=config,
             engine=engine,
-            learner=_learner(config, model),
+            learner=_learner(config, model, world),
             sampler=DynamicSampler(
                 engine,
                 train_problems,
@@ -182,13 +197,36 @@ def open_run(
             reporter=stack.enter_context(Reporter(console, config.steps)),
             health=HealthWatch(),
             tokenizer=tokenizer,
+            world=world,
         )
+        stack.callback(world.share, None)
         if start:
             run.resume(start)
             run.replay.forget(start)
             run.reporter.resumed(start)
         atomic_write(config.output / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
         yield run
+
+
+def resume_learner(learner: Learner, folder: Path) -> None:
+    """Take over weights, optimizer and random states of a checkpoint."""
+    load_model(learner.model, folder)
+    learner.optimizer.load_state_dict(load_state(folder / STATE)["optimizer"])
+
+
+def follow(config: TrainConfig, engine: Engine | None, world: World) -> None:
+    """What the processes beside the first one do: their part of every update, until the run ends."""
+    with ExitStack() as stack:
+        if engine is None:
+            engine = create_engine(_engine_config(config))
+            stack.callback(engine.close)
+        learner = _learner(config, _learner_model(config, engine)[0], world)
+        while (message := world.share()) is not None:
+            kind, content, step = message
+            if kind == "resume":
+                resume_learner(learner, content)
+            else:
+                learner.update(content, step)
 
 
 def _problems(
@@ -265,8 +303,7 @@ def _learner_model(config: TrainConfig, engine: Engine) -> tuple[nn.Module, Any]
     return loaded, AutoTokenizer.from_pretrained(settings.tokenizer or settings.model)
 
 
-def _learner(config: TrainConfig, model: nn.Module) -> Learner:
-    reference = copy.deepcopy(model).requires_grad_(False) if config.objective.kl_coefficient else None
+def _learner(config: TrainConfig, model: nn.Module, world: World) -> Learner:
     return Learner(
         model,
         config.learner,
@@ -275,5 +312,5 @@ def _learner(config: TrainConfig, model: nn.Module) -> Learner:
         max_tokens=config.rollout.max_tokens,
         steps=config.steps,
         seed=config.seed,
-        reference=reference,
+        world=world,
     )

@@ -1,0 +1,116 @@
+"""A model's weights: adapters, what an engine needs of them, and their files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer.config import LoraConfig
+from verifiers import InputError
+
+ADAPTER = "adapter"
+"""Folder of the adapter's own files in a checkpoint, as peft writes them."""
+
+
+def add_lora(model: nn.Module, config: LoraConfig, seed: int) -> nn.Module:
+    """Put low-rank adapters into `model`, in place; returns peft's wrapper around it.
+
+    Only the adapters are trained. Whoever holds `model` (an engine) samples with them.
+
+    Raises:
+        InputError: peft is not installed.
+    """
+    try:
+        import peft
+    except ImportError:
+        raise InputError("learner.lora needs peft: `pip install peft`, or leave learner.lora out") from None
+    modules = config.target_modules
+    settings = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,
+        target_modules=modules if isinstance(modules, str) else list(modules),
+        task_type="CAUSAL_LM",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        wrapped: nn.Module = peft.get_peft_model(model, settings)
+    return wrapped
+
+
+def is_adapted(model: nn.Module) -> bool:
+    """Whether `model` is peft's wrapper."""
+    return hasattr(model, "get_base_model")
+
+
+@contextmanager
+def without_adapter(model: Any) -> Iterator[None]:
+    """The model as it was before the adapters."""
+    with model.disable_adapter():
+        yield
+
+
+def own_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
+    """The weights under the names that an engine sharing the model knows them by."""
+    base = model.get_base_model() if is_adapted(model) else model
+    yield from base.state_dict().items()
+
+
+@torch.no_grad()
+def plain_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
+    """The weights under their names in the plain transformers model, adapters merged into what they adapt."""
+    if not is_adapted(model):
+        yield from model.state_dict().items()
+        return
+    base = model.get_base_model()
+    for name, tensor in base.state_dict().items():
+        if ".lora_" in name:
+            continue
+        module_name, adapted, leaf = name.partition(".base_layer.")
+        if adapted and leaf == "weight":
+            adapter = base.get_submodule(module_name)
+            tensor = tensor + adapter.get_delta_weight("default").to(tensor.dtype)
+        yield name.replace(".base_layer.", "."), tensor
+
+
+def save_model(model: Any, folder: Path) -> None:
+    """Write the model so that `AutoModelForCausalLM.from_pretrained` opens `folder`, adapters merged.
+
+    The adapters alone lie in `folder/adapter`.
+    """
+    with _quiet_progress():
+        if is_adapted(model):
+            model.get_base_model().save_pretrained(folder, state_dict=dict(plain_weights(model)))
+            model.save_pretrained(folder / ADAPTER)
+        else:
+            model.save_pretrained(folder)
+
+
+def load_model(model: Any, folder: Path) -> None:
+    """Take over the weights that `save_model` wrote for the same kind of model, exactly."""
+    if is_adapted(model):
+        from peft import load_peft_weights, set_peft_model_state_dict
+
+        set_peft_model_state_dict(model, load_peft_weights(str(folder / ADAPTER), device="cpu"))
+        return
+    with _quiet_progress():
+        saved = type(model).from_pretrained(folder, dtype=next(model.parameters()).dtype)
+    model.load_state_dict(saved.state_dict())
+
+
+@contextmanager
+def _quiet_progress() -> Iterator[None]:
+    """Without transformers' own progress bars."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
