@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from .inside import codec
+from .tiers import attack
 from .types import (
     Call,
     CallResult,
@@ -69,6 +70,10 @@ _ENVIRONMENT = {
 }
 
 Frame = dict[str, Any]
+
+
+_withstood: set[str] = set()
+"""Tiers that the probe's attacks did not break, in this process."""
 
 
 class _Zygote:
@@ -242,6 +247,7 @@ class LocalSandbox:
         self._idle: dict[bool, list[_Zygote]] = {False: [], True: []}
         self._closed = False
         self._owner = os.getpid()
+        self.tier = tier
         self.tier = self._choose(tier)
 
     def _choose(self, tier: str) -> str:
@@ -251,7 +257,10 @@ class LocalSandbox:
         reasons = []
         for candidate in TIERS:
             try:
+                self.tier = candidate
                 self._release(self._start(candidate, heavy=False), heavy=False)
+                if candidate not in _withstood:
+                    self._withstand(candidate)
                 return candidate
             except SandboxError as error:
                 reasons.append(str(error))
@@ -260,6 +269,22 @@ class LocalSandbox:
         raise SandboxError(
             "no safe sandbox is possible here (use Docker, or allow_unsafe): " + "; ".join(reasons)
         )
+
+    def _withstand(self, tier: str) -> None:
+        """Once per process and tier: try to break out, and refuse the tier where anything succeeds."""
+        succeeded = attack(self)
+        if succeeded:
+            self._drain()
+            raise SandboxError(f"the {tier} sandbox does not hold here: a program {', '.join(succeeded)}")
+        _withstood.add(tier)
+
+    def _drain(self) -> None:
+        with self._lock:
+            zygotes = [zygote for idle in self._idle.values() for zygote in idle]
+            self._idle = {False: [], True: []}
+        if self._owner == os.getpid():
+            for zygote in zygotes:
+                zygote.kill()
 
     def __getstate__(self) -> dict[str, Any]:
         return self._settings
@@ -355,6 +380,9 @@ class LocalSandbox:
                 self._owner = os.getpid()
             idle = self._idle[heavy]
             zygote = idle.pop() if idle else None
+            while zygote is not None and zygote.process.poll() is not None:
+                zygote.kill()
+                zygote = idle.pop() if idle else None
         if zygote is None:
             zygote = self._start(self.tier, heavy=heavy)
         try:
@@ -378,11 +406,7 @@ class LocalSandbox:
         """End every idle zygote; those at work end with their run."""
         with self._lock:
             self._closed = True
-            zygotes = [zygote for idle in self._idle.values() for zygote in idle]
-            self._idle = {False: [], True: []}
-        if self._owner == os.getpid():
-            for zygote in zygotes:
-                zygote.kill()
+        self._drain()
 
     def __enter__(self) -> Self:
         return self

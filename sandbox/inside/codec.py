@@ -67,8 +67,10 @@ def pack(value: object, keep: Keep | None = None, depth: int = 0) -> Any:
     `__repr__` is neither called nor carried over. CodecError where the tree is too deep.
     """
     kind = type(value)
-    if value is None or kind is bool or kind is str or kind is float:
+    if value is None or kind is bool or kind is float:
         return value
+    if kind is str:
+        return _pack_str(cast(str, value))
     if kind is int:
         return _pack_int(cast(int, value))
     if depth > MAX_DEPTH:
@@ -81,6 +83,16 @@ def pack(value: object, keep: Keep | None = None, depth: int = 0) -> Any:
     if kind is dict:
         return {"d": [[pack(key, keep, depth), pack(item, keep, depth)] for key, item in value.items()]}  # type: ignore[attr-defined]
     return _pack_rare(value, keep, depth)
+
+
+def _pack_str(value: str) -> Any:
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            # JSON would join two lone surrogates to one character.
+            return {"u": base64.b64encode(value.encode("utf-32-le", "surrogatepass")).decode()}
+    return value
 
 
 def _pack_int(value: int) -> Any:
@@ -123,7 +135,7 @@ _PACKERS: dict[type, Callable[[Any, Keep | None, int], Any]] = {
     deque: _items("q", deque),
     int: lambda value, keep, depth: pack(int.__pos__(value), keep, depth),
     float: lambda value, keep, depth: float.__pos__(value),
-    str: lambda value, keep, depth: str.__str__(value),
+    str: lambda value, keep, depth: _pack_str(str.__str__(value)),
     bytes: lambda value, keep, depth: {"b": base64.b64encode(bytes.__getitem__(value, slice(None))).decode()},
     bytearray: lambda value, keep, depth: {"b": base64.b64encode(bytes(value)).decode()},
     complex: lambda value, keep, depth: {"c": [value.real, value.imag]},
@@ -202,6 +214,7 @@ def _fraction(numerator: str, denominator: str) -> Fraction:
 _UNPACKERS: dict[str, Callable[[Any], Any]] = {
     "i": lambda body: int(body, 16),
     "T": lambda body: _BUILTIN_TYPES[body],
+    "u": lambda body: base64.b64decode(body, validate=True).decode("utf-32-le", "surrogatepass"),
     "b": lambda body: base64.b64decode(body, validate=True),
     "c": lambda body: complex(*body),
     "r": lambda body: range(*body),

@@ -62,7 +62,11 @@ def _perform(
         return {"value": None}
     if operation == "special":
         arguments = codec.unpack(request["args"], handle=resolve)
-        return {"value": codec.pack(getattr(type(target), request["name"])(target, *arguments), keep)}
+        method = getattr(type(target), request["name"], None)
+        if method is None:
+            # The error that the interpreter gives for an operator that a type lacks.
+            raise TypeError(f"{type(target).__name__!r} object has no {request['name']}")
+        return {"value": codec.pack(method(target, *arguments), keep)}
     if operation == "take":
         return _take(target, request["count"], keep)
     if operation == "instance":

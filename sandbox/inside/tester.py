@@ -19,6 +19,7 @@ from .wire import Gone, Wire
 
 PEER = 5
 FILE_NAME = "tests.py"
+CONTEXT_NAME = "suite.py"
 
 
 def run_tests(job: dict[str, Any], channel: int) -> int:
@@ -40,7 +41,7 @@ def run_tests(job: dict[str, Any], channel: int) -> int:
 
 
 def _run(source: str, namespace: dict[str, Any], link: Link) -> dict[str, Any]:
-    linecache.cache[FILE_NAME] = (len(source), None, source.splitlines(True), FILE_NAME)
+    _show(source, FILE_NAME)
     try:
         exec(compile(source, FILE_NAME, "exec", dont_inherit=True), namespace)
     except Gone:
@@ -53,6 +54,10 @@ def _run(source: str, namespace: dict[str, Any], link: Link) -> dict[str, Any]:
     except BaseException as error:
         return {"ok": False, "detail": _say(error)}
     return {"ok": True, "detail": ""}
+
+
+def _show(source: str, name: str) -> None:
+    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
 
 
 def _say(error: BaseException) -> str:
@@ -85,7 +90,8 @@ def _namespace(job: dict[str, Any], link: Link) -> dict[str, Any]:
         else:
             namespace[name] = Remote(link, name, -1, name)
     if job["context"]:
-        exec(compile(job["context"], FILE_NAME, "exec", dont_inherit=True), namespace)
+        _show(job["context"], CONTEXT_NAME)
+        exec(compile(job["context"], CONTEXT_NAME, "exec", dont_inherit=True), namespace)
     return namespace
 
 
