@@ -12,6 +12,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from verifiers.math.normalisation import canonical_latex
+from verifiers.math.parser import LONGEST, Unparsed, parse
+from verifiers.math.text import choice, choices, plain, synonym
 from verifiers.types import InputError
 
 LONGEST_RESPONSE = 4_000_000
@@ -25,6 +28,8 @@ class Extraction:
     answer: str | None
     rule: str
     reason: str = ""
+    position: int = 0
+    """Where it stands in the text, to tell the later of two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,33 +52,20 @@ def find_boxes(text: str) -> list[Box]:
     while (found := _BOX.search(text, position)) is not None:
         if not found.group().endswith("{"):
             # \boxed 5, as TeX reads it: the next token.
-            end = found.end() + 1
-            if text[found.end()] == "\\":
-                end = found.end()
-                token = re.compile(r"\\(?:[A-Za-z]+|.)", re.DOTALL).match(text, end)
-                end = token.end() if token else end + 1
+            token = _TOKEN.match(text, found.end())
+            end = token.end() if token else found.end() + 1
             boxes.append(Box(text[found.end() : end], found.start(), end))
             position = end
             continue
         end = closing_brace(text, found.end())
         if end < 0:
-            # Nothing after an unclosed brace can be outside of it.
-            inner = find_boxes_inside_unclosed(text, found.end())
-            return boxes + inner
+            break
         boxes.append(Box(text[found.end() : end], found.start(), end + 1))
         position = end + 1
     return boxes
 
 
-def find_boxes_inside_unclosed(text: str, start: int) -> list[Box]:
-    """Boxes after an opening brace that is never closed: only a complete one counts, searched from the end."""
-    last = None
-    for found in _BOX.finditer(text, start):
-        last = found
-    if last is None or not last.group().endswith("{"):
-        return []
-    end = closing_brace(text, last.end())
-    return [] if end < 0 else [Box(text[last.end() : end], last.start(), end + 1)]
+_TOKEN = re.compile(r"\\(?:[A-Za-z]+|.)|\d+(?:\.\d+)?|.", re.DOTALL)
 
 
 def closing_brace(text: str, start: int) -> int:
@@ -90,145 +82,279 @@ def closing_brace(text: str, start: int) -> int:
     return -1
 
 
-_CONNECTED = re.compile(
-    r"[\s$,;.&\\()\[\]]*(?:(?:quad|qquad|text|mbox|mathrm|textbf|\{|\}|and|or|und|et|as well as|[a-zA-Z](?:_\{?\d\}?)?"
-    r"|=|for part \(\w\)|[\s$,;.&\\()\[\]])+)?"
+_JOINED = re.compile(
+    r"(?:[\s$,;.&:()\[\]{}~]|\\[,;:!()\[\] ]|\\q?quad|\\(?:text|mbox|mathrm|textbf)\b|\b(?:and|or|und|et|as well as)\b"
+    r"|\b(?:for )?part\b(?: \(\w\))?|(?<![A-Za-z\\])[A-Za-z](?:_\{?\w\}?)?(?:\([a-z]\))?\s*=)*"
 )
-_CORRECTION = re.compile(r"(?i)\b(?:wait|actually|no|sorry|instead|correct\w*|rather|hmm|mistake|oops|but)\b")
+_CORRECTION = re.compile(
+    r"(?i)\b(?:wait|actually|no|sorry|instead|correct\w*|rather|hmm|mistake|oops|but|then)\b"
+)
 
 
 def _last_boxes(text: str) -> Extraction | None:
-    """The last box, with those that it continues ("\\boxed{2} and \\boxed{3}")."""
+    """The last box, with those that it continues: "\\boxed{2} and \\boxed{3}" is one answer of two parts."""
     boxes = find_boxes(text)
+    last_opened = text.rfind("\\boxed{")
+    if last_opened >= 0 and (not boxes or last_opened >= boxes[-1].end):
+        return Extraction(None, "boxed", "the last box is never closed")
     if not boxes:
         return None
     group = [boxes[-1]]
     for earlier in reversed(boxes[:-1]):
         between = text[earlier.end : group[0].start]
-        if len(between) > 80 or "\n\n" in between.strip(" \t") or _CORRECTION.search(between):
+        if len(between) > 80 or not between.strip(" $\n\t\\[]()") or _CORRECTION.search(between):
             break
-        if not _CONNECTED.fullmatch(between) or not between.strip():
+        if not _JOINED.fullmatch(between) or len(group) > 40:
             break
         group.insert(0, earlier)
     contents = list(dict.fromkeys(box.content.strip() for box in group))
-    return Extraction(", ".join(contents), "boxed")
-
-
-_ANSWER_TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+    return Extraction(", ".join(contents), "boxed", position=group[-1].end)
 
 
 def _answer_tag(text: str) -> Extraction | None:
-    if "</answer>" not in text.lower():
+    end = text.rfind("</answer>")
+    start = text.rfind("<answer>", 0, max(end, 0))
+    if end < 0 or start < 0:
         return None
-    matches = _ANSWER_TAG.findall(text)
-    if not matches:
-        return None
-    content = matches[-1].strip()
+    content = text[start + len("<answer>") : end].strip()
     inner = _last_boxes(content)
-    return Extraction(inner.answer if inner else content, "answer_tag")
+    if inner is not None:
+        return Extraction(inner.answer, "answer_tag", inner.reason, end)
+    return _sentence(content, "answer_tag", end)
 
 
-_ANSWER_LINE = re.compile(
-    r"(?:\*\*|__|#+ *)?"
-    r"(?:\b(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is)?\s*(?:\*\*|__)?\s*[:=：]"
-    r"|\b(?:the\s+|my\s+)?(?:final\s+|correct\s+)?answer(?:\s+to\s+[^.\n:]{0,80})?\s+is\s*:?"
-    r"|^\s*A:|réponse\s*(?:est)?\s*:?|答案(?:是|为)?\s*[:：]?|(?:故选|因此选)\s*[:：]?)"
-    r"\s*(?:\*\*|__)?[ \t]*\n?[ \t]*(?P<rest>[^\n]+)",
+_PHRASE = re.compile(
+    r"\b(?:answer|result|solution)(?:\s+to\s+[^.\n:]{0,80})?\s+(?:is|are)\s*:?|\b(?:answer|answers)\s*(?:\*\*|__)?\s*[:=：]"
+    r"|\b(?:correct|right)\s+(?:option|choice)\s+is\s*:?|^[ \t]*A:|\br[ée]ponse\s*(?:est\b)?\s*:?|答案(?:是|为)?\s*[:：]?|故选\s*[:：]?",
     re.IGNORECASE | re.MULTILINE,
 )
-_NEGATION = re.compile(r"(?i)^\W*(?:definitely |certainly |clearly )?not\b|^\W*(?:unknown|unclear|wrong)\b")
-_TRAILING_SENTENCE = re.compile(r"(?:(?<=[^\d\s])|(?<=\d))\.(?:\s+[A-Z].*|\s*)$", re.DOTALL)
+_COLON = re.compile(r"\banswer\s*:", re.IGNORECASE)
+
+
+def _answer_line(text: str) -> Extraction | None:
+    """What follows the last "Answer:" or "the answer is"."""
+    return _after(_last_of(_PHRASE.finditer(text)), text, "answer_line")
+
+
+def _answer_colon(text: str) -> Extraction | None:
+    """What follows the last "Answer:" on its line, and nothing else: the protocol of the DAPO prompt."""
+    return _after(_last_of(_COLON.finditer(text)), text, "answer_colon")
 
 
 def _last_of(matches: Iterator[re.Match[str]]) -> re.Match[str] | None:
     return next(iter(deque(matches, maxlen=1)), None)
 
 
-def _answer_line(text: str) -> Extraction | None:
-    last = _last_of(_ANSWER_LINE.finditer(text))
-    if last is None:
+def _after(phrase: re.Match[str] | None, text: str, rule: str) -> Extraction | None:
+    if phrase is None:
         return None
-    rest = last.group("rest").strip()
-    boxed = _last_boxes(rest)
-    if boxed:
-        return Extraction(boxed.answer, "answer_line")
-    if _NEGATION.search(rest):
-        return Extraction(None, "answer_line", "the answer line denies instead of answering")
-    return Extraction(clean_sentence(rest), "answer_line")
+    rest = text[phrase.end() :].lstrip(" \t*_")
+    if rest.startswith("\n"):
+        rest = rest.lstrip("\n \t*_")
+    # A display formula or a matrix may go over several lines; a sentence ends with its line.
+    opened = rest[:2] in ("$$", "\\[") or rest.startswith("\\begin")
+    line = rest[:3000] if opened else rest.partition("\n")[0][:3000]
+    if opened:
+        closing = {"$$": "$$", "\\[": "\\]"}.get(rest[:2], "\n\n")
+        end = rest.find(closing, 2)
+        line = rest[: end + 2] if 0 <= end < 3000 else line
+    if not line.strip():
+        return Extraction(None, rule, "nothing follows the answer phrase", phrase.end())
+    boxed = _last_boxes(line)
+    if boxed is not None:
+        return Extraction(boxed.answer, rule, boxed.reason, phrase.end())
+    return _sentence(line, rule, phrase.end())
 
 
-def clean_sentence(rest: str) -> str:
-    """The answer in the rest of a sentence: without bold marks, a following sentence, and the full stop."""
-    rest = rest.replace("**", "").replace("__", "").strip()
-    rest = _TRAILING_SENTENCE.sub("", rest).strip()
-    if rest.count("$") >= 2 and rest.startswith("$"):
-        return rest
-    return rest
+_SPECIAL = re.compile(r"<\|[^|>]{1,40}\|>.*|</?s>.*|\bI hope it is correct\b.*", re.DOTALL)
+_DENIED = re.compile(
+    r"(?i)^\W*(?:definitely |certainly |clearly )?(?:not\b|never\b|isn't\b)|^\W*(?:unknown|unclear|wrong)\b"
+)
+_SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s+(?=[A-Z\"\\[(])|\s*$)|。|[!?]\s*$")
+_CLAUSE = re.compile(
+    r"[,;]?\s+(?:because|since|as|which|due to|so|by|given that|per|after)\s|,\s+(?:it|that|this|not|and not|where)\s"
+    r"|\s+(?:non|nicht|not)\s|不是|，|,?\s+\((?:since|because)"
+)
 
 
-_HASH = re.compile(r"####\s*([^\n]+)")
+def _sentence(rest: str, rule: str, position: int) -> Extraction:
+    """The answer in a sentence: as it stands, or without the clause that explains it, or its last formula."""
+    rest = _SPECIAL.sub("", rest).replace("**", "").replace("__", "").strip().strip('"').strip()
+    if _DENIED.search(rest):
+        return Extraction(None, rule, "the sentence denies instead of answering", position)
+    if readable(rest):
+        return Extraction(rest.rstrip(".").strip(), rule, position=position)
+    sentence = rest[: end.start()] if (end := _SENTENCE_END.search(rest)) else rest
+    if readable(sentence):
+        return Extraction(sentence.strip(), rule, position=position)
+    if clause := _CLAUSE.search(sentence):
+        before = sentence[: clause.start()].strip(" ,;")
+        if before and readable(before):
+            return Extraction(before, rule, position=position)
+    said = _after_verb(sentence)
+    return Extraction(said if said is not None else rest, rule, position=position)
+
+
+_VERB = re.compile(
+    r"\b(?:is|are|equals?|be|was|of|at|by|in|to|costs?|has|have|takes?|need(?:s|ed)?|about|approximately|exactly|total|only)\b|[=:]"
+)
+_HEDGE = re.compile(r"(?i)\b(?:or|either|maybe|perhaps|possibly|might|not|neither|nor|isn't|between)\b")
+
+
+def _after_verb(sentence: str) -> str | None:
+    """The value in "the number of points is 19": what stands behind the last verb, if it is all there is."""
+    if _HEDGE.search(sentence):
+        return None
+    spans = math_spans(sentence)
+    if spans:
+        start, end, content = spans[-1]
+        before, after = sentence[:start], sentence[end:]
+        if not _NUMBER.search(after) and (len(spans) == 1 or _VERB.search(sentence[spans[-2][1] : start])):
+            return (
+                content.strip()
+                if not after.strip(" .,") or not readable(content + after)
+                else content.strip() + after
+            )
+        if not _NUMBER.search(after):
+            return None if _NUMBER.search(before) and len(spans) > 1 else content.strip()
+    cut = _last_of(_VERB.finditer(sentence))
+    if cut is not None and readable(sentence[cut.end() :]):
+        return sentence[cut.end() :].strip()
+    numbers = _NUMBER.findall(sentence)
+    return str(numbers[0]).strip() if len(numbers) == 1 else None
+
+
+_HASH = re.compile(r"####[ \t]*([^\n]*)")
 
 
 def _hash_line(text: str) -> Extraction | None:
-    found = _HASH.findall(text)
-    if not found:
+    found = _last_of(_HASH.finditer(text))
+    if found is None or not found.group(1).strip():
         return None
-    boxed = _last_boxes(found[-1])
-    return Extraction(boxed.answer if boxed else found[-1].strip().rstrip("."), "hash")
+    boxed = _last_boxes(found.group(1))
+    if boxed is not None:
+        return Extraction(boxed.answer, "hash", boxed.reason, found.start())
+    return _sentence(found.group(1), "hash", found.start())
 
 
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 
 
 def _bold(text: str) -> Extraction | None:
-    found = _BOLD.findall(text)
-    return Extraction(found[-1].strip().rstrip("."), "bold") if found else None
+    """The last bold text near the end that can be read as an answer."""
+    found = _last_of(_BOLD.finditer(text[-2000:]))
+    if found is None:
+        return None
+    content = found.group(1).strip().rstrip(".:")
+    return Extraction(content, "bold", position=found.start()) if readable(content) else None
 
 
-_MATH = re.compile(
-    r"\$\$(?P<display>[^$]{1,2000})\$\$|\$(?P<inline>[^$\n]{1,500})\$"
-    r"|\\\[(?P<bracket>(?:[^\\]|\\(?!\])){1,2000})\\\]|\\\((?P<paren>(?:[^\\]|\\(?!\))){1,500})\\\)",
-    re.DOTALL,
+_DELIMITER = re.compile(r"(?<!\\)\$\$?|\\[\[\]()]")
+_CLOSING = {"$$": "$$", "$": "$", "\\[": "\\]", "\\(": "\\)"}
+
+
+def math_spans(text: str) -> list[tuple[int, int, str]]:
+    """Start, end and content of every formula between math delimiters, in order."""
+    spans: list[tuple[int, int, str]] = []
+    opened: re.Match[str] | None = None
+    for found in _DELIMITER.finditer(text):
+        mark = found.group()
+        if opened is not None and mark == _CLOSING[opened.group()]:
+            content = text[opened.end() : found.start()]
+            if content.strip() and "\n\n" not in content:
+                spans.append((opened.start(), found.end(), content))
+            opened = None
+        elif mark in _CLOSING:
+            opened = found
+    return spans
+
+
+_NUMBER = re.compile(
+    r"[-−+]?(?:\d{1,3}(?:(?:,|\{,\}|,\\!)\d{3})+(?!\d)|\d+)(?:\.\d+|,\d{1,2}(?!\d))?(?:\s*/\s*\d+(?:\.\d+)?)?\s?\\?%?|[-−+]?\.\d+%?"
 )
+_DENIED_BEFORE = re.compile(r"(?i)\b(?:not|or|isn't|never|either)\s*\$?$")
+_TAIL = 20_000
 
 
-def _last_math(text: str) -> Extraction | None:
-    last = _last_of(_MATH.finditer(text[-20_000:]))
-    if last is None:
+def _last_value(text: str) -> Extraction | None:
+    """The last formula or number, whichever comes later; one that is denied or an alternative is no answer."""
+    tail = _SPECIAL.sub("", text[-_TAIL:])
+    spans = math_spans(tail)
+    number = _last_of(_NUMBER.finditer(tail))
+    if not spans and number is None:
         return None
-    content = next(group for group in last.groups() if group is not None)
-    return Extraction(content.strip(), "last_math")
-
-
-_NUMBER = re.compile(r"[-−+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?%?|[-−+]?\.\d+%?")
-
-
-def _last_number(text: str) -> Extraction | None:
-    """The last number of the text; a number that is denied just before is no answer."""
-    last = _last_of(_NUMBER.finditer(text[-20_000:]))
-    if last is None:
-        return None
-    before = text[-20_000:][: last.start()][-12:]
-    if re.search(r"(?i)\bnot\s*\$?$", before):
-        return Extraction(None, "last_number", "the last number is denied")
-    return Extraction(last.group().strip(), "last_number")
+    if spans and (number is None or (number.start() < spans[-1][1] and readable(spans[-1][2]))):
+        start, _, content = spans[-1]
+        value, rule = content.strip(), "last_math"
+    else:
+        assert number is not None
+        start, value, rule = number.start(), number.group().strip(), "last_number"
+    if _DENIED_BEFORE.search(tail[max(0, start - 12) : start]):
+        return Extraction(None, rule, "the last value is denied, or one of several alternatives")
+    return Extraction(value, rule)
 
 
 def _whole(text: str) -> Extraction | None:
     return Extraction(text.strip(), "whole")
 
 
+def _bare(text: str) -> Extraction | None:
+    """A response that is nothing but its answer."""
+    text = _SPECIAL.sub("", text).strip()
+    if not text or len(text) > 400 or "\n\n" in text or "\\boxed" in text:
+        return None
+    if not _SAID.search(text) and readable(text):
+        return Extraction(text, "whole")
+    if (clause := _EXPLAINED.search(text)) and clause.start() < 40:
+        before = text[: clause.start()].strip(" ,;")
+        if before and readable(before):
+            return Extraction(before, "whole")
+    return None
+
+
+_EXPLAINED = re.compile(r",?\s+(?:because|since)\s|\s*不是|。")
+_SAID = re.compile(r"[^\W\d_]{4,}\s*:|不是")
+_FEW_WORDS = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+){0,2}\.?")
+
+
+def readable(text: str) -> bool:
+    """Whether the text as a whole is an answer: a formula, an option, a fixed phrase, at most three words."""
+    canonical = canonical_latex(text)
+    if not canonical or len(canonical) > LONGEST:
+        return False
+    if (
+        choice(canonical)
+        or choices(canonical)
+        or synonym(canonical)
+        or _FEW_WORDS.fullmatch(plain(canonical))
+    ):
+        return True
+    try:
+        parse(canonical)
+    except (Unparsed, RecursionError):
+        return False
+    return True
+
+
+def _last_line(text: str) -> Extraction | None:
+    """Of `#### 5` and "the answer is 5" the later one."""
+    found = [f for f in (_hash_line(text), _answer_line(text)) if f is not None]
+    return max(found, key=lambda f: f.position) if found else None
+
+
 _RULES: dict[str, Callable[[str], Extraction | None]] = {
     "boxed": _last_boxes,
     "answer_tag": _answer_tag,
     "answer_line": _answer_line,
+    "answer_colon": _answer_colon,
     "hash": _hash_line,
     "bold": _bold,
-    "last_math": _last_math,
-    "last_number": _last_number,
+    "last_value": _last_value,
     "whole": _whole,
 }
-LENIENT = ("answer_tag", "boxed", "hash", "answer_line", "bold", "last_math", "last_number")
+_LENIENT: tuple[Callable[[str], Extraction | None], ...] = (
+    _answer_tag, _last_boxes, _last_line, _bare, _bold, _last_value,
+)  # fmt: skip
 
 
 def parse_rules(extraction: str) -> tuple[str, ...]:
@@ -237,12 +363,11 @@ def parse_rules(extraction: str) -> tuple[str, ...]:
     Raises:
         InputError: an unknown rule.
     """
-    if extraction == "lenient":
-        return LENIENT
     rules = tuple(part.strip() for part in extraction.split(","))
-    unknown = [rule for rule in rules if rule not in _RULES]
-    if unknown:
-        raise InputError(f"unknown extraction {unknown[0]!r}; there are lenient, {', '.join(_RULES)}")
+    unknown = [rule for rule in rules if rule not in _RULES and rule != "lenient"]
+    if unknown or ("lenient" in rules and len(rules) > 1):
+        wrong = unknown[0] if unknown else extraction
+        raise InputError(f"unknown extraction {wrong!r}; give lenient, or some of {', '.join(_RULES)}")
     return rules
 
 
@@ -261,15 +386,24 @@ def extract(response: str, rules: tuple[str, ...]) -> Extraction:
     text = after_thinking(response[-LONGEST_RESPONSE:])
     if text is None:
         return Extraction(None, "thinking", "the response ends inside its thinking")
-    for found in _attempts(text, rules):
-        if found.answer is not None and not found.answer.strip():
-            return Extraction(None, found.rule, "the final answer is empty")
-        return found
+    finders = _LENIENT if rules == ("lenient",) else tuple(_RULES[rule] for rule in rules)
+    for find in finders:
+        found = find(text)
+        if found is not None:
+            if found.answer is not None and not found.answer.strip():
+                return Extraction(None, found.rule, "the final answer is empty")
+            return found
     return Extraction(None, "none", "the response states no final answer")
 
 
-def _attempts(text: str, rules: tuple[str, ...]) -> Iterator[Extraction]:
-    for rule in rules:
-        found = _RULES[rule](text)
-        if found is not None:
-            yield found
+def gold_text(gold: str) -> str:
+    """The answer in a gold that may be a whole solution: its boxes, or what follows ####."""
+    if "\\boxed" in gold:
+        found = _last_boxes(gold)
+        if found is not None and found.answer:
+            return found.answer
+    if "####" in gold:
+        found = _hash_line(gold)
+        if found is not None and found.answer:
+            return found.answer
+    return gold

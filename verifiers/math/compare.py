@@ -1,0 +1,304 @@
+"""Whether two expressions have the same value: exactly, or by numbers of high precision at several points.
+
+Three answers: True, False, and None where it can't be told. A wrong "equal" needs two different expressions of the
+length of an answer that agree to 25 digits at every point tried, which does not happen by chance.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import zlib
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+from verifiers.math.evaluate import Evaluator, NotExact, NotNumeric, OutOfDomain, TooLarge, exact
+from verifiers.math.syntax import Call, Node, Num, Sym, variables, walk
+
+_RANGES = (
+    (1.2, 2.8), (0.15, 0.85), (3.1, 7.9), (-0.85, -0.15), (0.1, 0.9), (-4.5, -1.2), (0.4, 1.9), (11.0, 19.0), (0.02, 0.3),
+)  # fmt: skip
+_ENOUGH = 4
+LONG_DECIMAL = 12
+"""Significant digits from which a decimal is taken for a computed value rather than for an exact number."""
+
+
+@lru_cache(maxsize=4096)
+def _coordinate(name: str, index: int, low: float, high: float) -> Fraction:
+    generator = random.Random(zlib.crc32(f"{name}/{index}".encode()))
+    return Fraction(generator.randint(int(low * 10**6), int(high * 10**6)), 10**6) + Fraction(1, 7919)
+
+
+def points(names: Sequence[str]) -> Iterator[dict[str, Fraction]]:
+    """Points with real coordinates, first of one sign and size, then mixed."""
+    for index, (low, high) in enumerate(_RANGES):
+        yield {name: _coordinate(name, index, low, high) for name in names}
+    for index in range(20, 23):
+        yield {name: _coordinate(name, index, -3.0, 3.0) for name in names}
+
+
+def integer_points(names: Sequence[str]) -> Iterator[dict[str, Fraction]]:
+    """Points with positive whole coordinates."""
+    for index in range(6):
+        yield {
+            name: Fraction(1 + (index + 2 * position * (index % 3)) % 9)
+            for position, name in enumerate(names)
+        }
+
+
+def long_decimal(*nodes: Node) -> int:
+    """Significant digits of the longest decimal that is long enough to be a computed value, or 0."""
+    digits = [
+        n.digits for node in nodes for n in walk(node) if isinstance(n, Num) and n.digits >= LONG_DECIMAL
+    ]
+    return min(digits, default=0)
+
+
+def has_head(node: Node, heads: frozenset[str]) -> bool:
+    """Whether an operation of `heads` occurs."""
+    return any(isinstance(n, Call) and n.head in heads for n in walk(node))
+
+
+def has_symbol(node: Node, name: str) -> bool:
+    """Whether the symbol occurs."""
+    return any(isinstance(n, Sym) and n.name == name for n in walk(node))
+
+
+def value_at(node: Node, point: dict[str, Fraction], *, real: bool, degree_is_unit: bool = False) -> Any:
+    """Value with 40 digits at a rational point; raises as `Evaluator.value`."""
+    evaluator = Evaluator({}, real=real, degree_is_unit=degree_is_unit)
+    evaluator.point = {name: evaluator.number(coordinate) for name, coordinate in point.items()}
+    return evaluator.value(node)
+
+
+def close(left: Any, right: Any, tolerance: float = 1e-25) -> bool:
+    """Relative agreement; there is no absolute tolerance."""
+    return bool(abs(left - right) <= tolerance * max(abs(left), abs(right)))
+
+
+_DEGREE = frozenset({"degree"})
+
+
+def same_value(left: Node, right: Node) -> bool | None:
+    """Whether two expressions are equal wherever both are defined."""
+    if left == right:
+        return True
+    by_degree = has_head(left, _DEGREE), has_head(right, _DEGREE)
+    found = _same(left, right, degree_is_unit=False)
+    if found is not True and any(by_degree):
+        # 44 for 44 degrees: the sign is a unit that one side left out, or that is everywhere.
+        without = _same(left, right, degree_is_unit=True)
+        return True if without is True else found
+    return found
+
+
+def _same(left: Node, right: Node, *, degree_is_unit: bool) -> bool | None:
+    digits = long_decimal(left, right)
+    values: list[Fraction | None] = []
+    for node in (left, right):
+        try:
+            values.append(exact(node))
+        except NotExact:
+            values.append(None)
+        except TooLarge:
+            return None
+    if values[0] is not None and values[1] is not None:
+        return _same_rational(values[0], values[1], left, right)
+    tolerance = 10.0 ** (3 - digits) if digits else 1e-25
+    names = sorted(variables(left) | variables(right))
+    complex_wanted = has_symbol(left, "i") or has_symbol(right, "i")
+    found: bool | None
+    if has_head(left, _STEPPED) or has_head(right, _STEPPED):
+        # Steps hide differences between them: many whole numbers, small and large.
+        return _unless_opaque(_same_stepped(left, right, names, degree_is_unit=degree_is_unit), left, right)
+    if digits and names:
+        # A constant that was cut off; powers of large numbers would magnify its error.
+        small = itertools.islice(points(names), 9)
+        tried = [point for point in small if all(abs(value) < 1 for value in point.values())]
+        return _same_at(
+            tried, left, right, real=not complex_wanted, tolerance=10.0 ** (6 - digits), unit=False, enough=3
+        )
+    if not names:
+        found = _same_at(
+            [{}], left, right, real=not complex_wanted, tolerance=tolerance, unit=degree_is_unit, enough=1
+        )
+        return _unless_opaque(found, left, right)
+    found = _same_at(
+        points(names),
+        left,
+        right,
+        real=not complex_wanted,
+        tolerance=tolerance,
+        unit=degree_is_unit,
+        enough=_ENOUGH,
+    )
+    if found is None and not complex_wanted:
+        found = _same_at(
+            integer_points(names), left, right, real=True, tolerance=tolerance, unit=degree_is_unit, enough=3
+        )
+    if found is None:
+        found = _same_at(
+            points(names), left, right, real=False, tolerance=tolerance, unit=degree_is_unit, enough=3
+        )
+    return _unless_opaque(found, left, right)
+
+
+_STEPPED = frozenset({"floor", "ceil", "mod", "gcd", "lcm"})
+_OPAQUE = frozenset({"int", "lim", "sum", "prod"})
+
+
+def _unless_opaque(found: bool | None, left: Node, right: Node) -> bool | None:
+    """What is not computed can be shown equal to itself, but never different from anything."""
+    return None if found is False and (has_head(left, _OPAQUE) or has_head(right, _OPAQUE)) else found
+
+
+def _same_stepped(left: Node, right: Node, names: list[str], *, degree_is_unit: bool) -> bool | None:
+    if not names:
+        return _same_at([{}], left, right, real=True, tolerance=1e-25, unit=degree_is_unit, enough=1)
+    generator = random.Random(5)
+    limits = (12, 12, 12, 12, 60, 60, 60, 60, 300, 300, 300, 2000, 2000, 2000, 10**6, 10**6)
+    whole = [{name: Fraction(generator.randint(1, limit)) for name in names} for limit in limits]
+    found = _same_at(
+        whole, left, right, real=True, tolerance=1e-25, unit=degree_is_unit, enough=len(whole) + 1
+    )
+    return found
+
+
+def _same_rational(left: Fraction, right: Fraction, left_node: Node, right_node: Node) -> bool:
+    if left == right:
+        return True
+    digits = long_decimal(left_node, right_node)
+    if not digits:
+        return False
+    # 0.0833333333333333 for 1/12: a computed value, right in every digit but the last few. A number that has a short
+    # decimal itself is not one that had to be cut off.
+    other = right if long_decimal(left_node) else left
+    if _terminates(other) and not (long_decimal(left_node) and long_decimal(right_node)):
+        return False
+    if long_decimal(left_node) and long_decimal(right_node):
+        return False
+    return abs(left - right) <= abs(right) * Fraction(1, 10 ** (digits - 2))
+
+
+def _terminates(value: Fraction) -> bool:
+    below = value.denominator
+    for prime in (2, 5):
+        while below % prime == 0:
+            below //= prime
+    return below == 1
+
+
+def _same_at(
+    tried: Iterator[dict[str, Fraction]] | list[dict[str, Fraction]],
+    left: Node,
+    right: Node,
+    *,
+    real: bool,
+    tolerance: float,
+    unit: bool,
+    enough: int,
+) -> bool | None:
+    """True when `enough` points agree, False at the first that does not, None when too few have values."""
+    agreed = 0
+    for point in tried:
+        try:
+            ours = value_at(left, point, real=real, degree_is_unit=unit)
+            theirs = value_at(right, point, real=real, degree_is_unit=unit)
+        except OutOfDomain:
+            if not point and real:
+                return _same_at(tried, left, right, real=False, tolerance=tolerance, unit=unit, enough=enough)
+            continue
+        except (TooLarge, OverflowError):
+            continue
+        except NotNumeric:
+            return None
+        if not close(ours, theirs, tolerance):
+            return False
+        agreed += 1
+        if agreed >= enough:
+            return True
+    return True if agreed >= 2 else None
+
+
+def constant_ratio(left: Node, right: Node) -> Fraction | float | None:
+    """The number c with left = c * right at every point, or None; zero and undefined are None."""
+    names = sorted(variables(left) | variables(right))
+    ratios: list[Any] = []
+    complex_wanted = has_symbol(left, "i") or has_symbol(right, "i")
+    for tried, real in ((points(names), not complex_wanted), (integer_points(names), True)):
+        for point in tried:
+            try:
+                above = value_at(left, point, real=real)
+                below = value_at(right, point, real=real)
+            except (OutOfDomain, TooLarge, OverflowError):
+                continue
+            except NotNumeric:
+                return None
+            if above == 0 and below == 0:
+                continue
+            if above == 0 or below == 0:
+                return None
+            ratios.append(above / below)
+            if not close(ratios[0], ratios[-1]):
+                return None
+            if len(ratios) >= 5:
+                return float(ratios[0].real)
+        if len(ratios) >= 3:
+            return float(ratios[0].real)
+    return None
+
+
+def solved_for(difference: Node, name: str) -> Any:
+    """A function of a point that gives the root of `difference`, affine in `name`; None where it is not affine.
+
+    The result maps a point without `name` to the root; it raises as `Evaluator.value`.
+    """
+
+    def root(point: dict[str, Fraction]) -> Any:
+        values = [value_at(difference, {**point, name: Fraction(x)}, real=True) for x in (1, 2, 3)]
+        slope = values[1] - values[0]
+        if slope == 0 or not close(values[2] - values[1], slope):
+            raise NotNumeric
+        return 1 - values[0] / slope
+
+    return root
+
+
+def same_roots(left: Node, right: Node, name: str) -> bool:
+    """Whether two expressions, both affine in `name`, vanish for the same `name` at every point."""
+    names = sorted((variables(left) | variables(right)) - {name})
+    roots = solved_for(left, name), solved_for(right, name)
+    agreed = 0
+    for point in points(names):
+        try:
+            ours, theirs = roots[0](point), roots[1](point)
+        except (OutOfDomain, TooLarge, OverflowError):
+            continue
+        except NotNumeric:
+            return False
+        if not close(ours, theirs):
+            return False
+        agreed += 1
+        if agreed >= _ENOUGH:
+            return True
+    return False
+
+
+def numeric_order(node: Node) -> Any:
+    """The real number that a constant is, for sorting; NotNumeric where it has none."""
+    try:
+        return value_at(node, {}, real=True)
+    except (OutOfDomain, TooLarge, OverflowError) as error:
+        raise NotNumeric from error
+
+
+def negated(node: Node) -> Node:
+    """The tree with the opposite sign."""
+    return node.args[0] if isinstance(node, Call) and node.head == "neg" else Call("neg", (node,))
+
+
+def difference(left: Node, right: Node) -> Node:
+    """The tree of left - right."""
+    return Call("add", (left, Call("neg", (right,))))

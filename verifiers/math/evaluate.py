@@ -1,0 +1,491 @@
+"""Values of trees: exact rationals where possible, and high-precision numbers at given points.
+
+Every operation is bounded before it is done: sizes of powers and factorials are estimated first, so that no
+answer can cost more than milliseconds. What is beyond the bounds raises `TooLarge`, which decides nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import zlib
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import mpmath
+
+from verifiers.math.syntax import Based, Call, Matrix, Node, Num, Quantity, Sym, walk
+
+MOST_BITS = 200_000
+_LARGEST_EXPONENT = 10**7
+
+
+class NotExact(ValueError):
+    """The value is no rational number, or not one that is found without algebra."""
+
+
+class TooLarge(ValueError):
+    """The value is beyond what is computed; nothing is known about it."""
+
+
+class Exhausted(Exception):
+    """The comparison has used up its budget of work; nothing is known about it."""
+
+
+class _Budget(threading.local):
+    """Work left for the comparison that this thread is doing."""
+
+    steps = 0
+    bits = 0
+
+
+_budget = _Budget()
+_STEPS = 60_000
+_BITS = 8_000_000
+
+
+def start_budget() -> None:
+    """Begin a comparison: what follows in this thread may do a bounded amount of work."""
+    _budget.steps, _budget.bits = _STEPS, _BITS
+
+
+def _spend(bits: int) -> None:
+    _budget.bits -= bits
+    if _budget.bits < 0:
+        raise Exhausted
+
+
+def _bounded(value: Fraction) -> Fraction:
+    """The value, if it is not too long to go on with."""
+    bits = value.numerator.bit_length() + value.denominator.bit_length()
+    if bits > 2 * MOST_BITS:
+        raise TooLarge
+    if bits > 2000:
+        _spend(bits)
+    return value
+
+
+class OutOfDomain(ValueError):
+    """No real value at this point."""
+
+
+class NotNumeric(ValueError):
+    """The tree holds something that has no number: a relation, a set, words."""
+
+
+def exact(node: Node) -> Fraction:
+    """The rational value of a tree without variables.
+
+    Raises:
+        NotExact: irrational, undefined, or with variables.
+        TooLarge: more than 200,000 bits.
+    """
+    if isinstance(node, Num):
+        return node.value
+    if isinstance(node, Based):
+        return Fraction(int(node.digits, node.base))
+    if isinstance(node, Quantity) and node.unit == (("%", 1),):
+        return exact(node.value) / 100
+    if not isinstance(node, Call):
+        raise NotExact
+    head, args = node.head, node.args
+    if head == "add":
+        return _bounded(sum((exact(arg) for arg in args), Fraction(0)))
+    if head == "neg":
+        return -exact(args[0])
+    if head in ("mul", "mixed"):
+        left, right = exact(args[0]), exact(args[1])
+        return _bounded(left * right if head == "mul" else left + right)
+    if head in ("div", "frac", "ratio"):
+        below = exact(args[1])
+        if below == 0:
+            raise NotExact
+        return _bounded(exact(args[0]) / below)
+    if head == "pow":
+        return _exact_power(exact(args[0]), exact(args[1]))
+    if head in ("sqrt", "root"):
+        index = exact(args[1]) if head == "root" else Fraction(2)
+        if index <= 0 or index.denominator != 1:
+            raise NotExact
+        return _exact_power(exact(args[0]), 1 / index)
+    if head == "factorial":
+        n = exact(args[0])
+        if n.denominator != 1 or n < 0:
+            raise NotExact
+        if n > 12_000:
+            raise TooLarge
+        _spend(int(n) * 14)
+        return Fraction(math.factorial(int(n)))
+    if head == "binom" or (
+        head == "apply" and isinstance(args[0], Sym) and args[0].name == "C" and len(args) == 3
+    ):
+        n, k = (exact(arg) for arg in args[-2:])
+        if n.denominator != 1 or k.denominator != 1 or n < 0 or k < 0:
+            raise NotExact
+        if n > 20_000:
+            raise TooLarge
+        _spend(int(n) * 10)
+        return Fraction(math.comb(int(n), int(k)))
+    if head == "abs":
+        return abs(exact(args[0]))
+    if head in ("floor", "ceil"):
+        return Fraction(math.floor(exact(args[0])) if head == "floor" else math.ceil(exact(args[0])))
+    if head in ("gcd", "lcm", "mod") and len(args) >= 2:
+        numbers = [exact(arg) for arg in args]
+        if any(number.denominator != 1 for number in numbers):
+            raise NotExact
+        integers = [int(number) for number in numbers]
+        if head == "mod":
+            if integers[1] == 0:
+                raise NotExact
+            return Fraction(integers[0] % integers[1])
+        return Fraction(math.gcd(*integers) if head == "gcd" else math.lcm(*integers))
+    raise NotExact
+
+
+def _exact_power(base: Fraction, exponent: Fraction) -> Fraction:
+    if base in (0, 1):
+        if base == 0 and exponent <= 0:
+            raise NotExact
+        return base
+    if exponent.denominator == 1:
+        bits = max(base.numerator.bit_length(), base.denominator.bit_length())
+        if bits * abs(exponent) > MOST_BITS:
+            raise TooLarge
+        _spend(int(bits * abs(exponent)))
+        return base ** int(exponent)
+    if exponent.denominator > 64:
+        raise NotExact
+    if base < 0 and exponent.denominator % 2 == 0:
+        raise NotExact
+    root = Fraction(
+        _integer_root(base.numerator, exponent.denominator),
+        _integer_root(base.denominator, exponent.denominator),
+    )
+    return _exact_power(root, Fraction(exponent.numerator))
+
+
+def _integer_root(value: int, index: int) -> int:
+    """The exact integer root, or NotExact; of a negative number the real root of odd index."""
+    if value < 0:
+        return -_integer_root(-value, index)
+    if value.bit_length() > 20_000:
+        raise TooLarge
+    if value == 0:
+        return 0
+    if index == 2:
+        root = math.isqrt(value)
+    else:
+        root = 1 << -(-value.bit_length() // index)
+        while True:
+            better = ((index - 1) * root + value // root ** (index - 1)) // index
+            if better >= root:
+                break
+            root = better
+    if root**index != value:
+        raise NotExact
+    return root
+
+
+_REAL = {
+    "sin": "sin", "cos": "cos", "tan": "tan", "cot": "cot", "sec": "sec", "csc": "csc", "sinh": "sinh", "cosh": "cosh",
+    "tanh": "tanh", "coth": "coth", "sech": "sech", "csch": "csch", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
+    "arccot": "acot", "arcsec": "asec", "arccsc": "acsc", "arsinh": "asinh", "arcosh": "acosh", "artanh": "atanh", "exp": "exp",
+    "ln": "log",
+}  # fmt: skip
+_PERIODIC = {"sin", "cos", "tan", "cot", "sec", "csc"}
+
+
+class Evaluator:
+    """Evaluates trees at one point, with `digits` digits; `real` refuses to leave the real numbers.
+
+    Args:
+        point: value of each variable.
+        degree: what a degree sign is worth: pi/180, or 1 where degrees are a unit that may be left out.
+    """
+
+    def __init__(
+        self, point: Mapping[str, Any], *, real: bool, digits: int = 40, degree_is_unit: bool = False
+    ) -> None:
+        self.point = point
+        self.real = real
+        self.context = _context(digits)
+        self.snap = self.context.mpf(10) ** (8 - digits)
+        self.lost = self.context.mpf(10) ** (14 - digits)
+        self.degree_is_unit = degree_is_unit
+
+    def value(self, node: Node) -> Any:
+        """The number of `node`.
+
+        Raises:
+            OutOfDomain, TooLarge, NotNumeric: there is none.
+        """
+        _budget.steps -= 1
+        if _budget.steps < 0:
+            raise Exhausted
+        if isinstance(node, Num):
+            return self.number(node.value)
+        if isinstance(node, Sym):
+            return self.symbol(node.name)
+        if isinstance(node, Based):
+            return self.context.mpf(int(node.digits, node.base))
+        if isinstance(node, Quantity) and node.unit == (("%", 1),):
+            return self.value(node.value) / 100
+        if isinstance(node, Call):
+            return self.call(node)
+        raise NotNumeric
+
+    def number(self, value: Fraction) -> Any:
+        return self.context.mpf(value.numerator) / value.denominator
+
+    def symbol(self, name: str) -> Any:
+        if name == "\\pi":
+            return +self.context.pi
+        if name == "e":
+            return +self.context.e
+        if name == "i":
+            return self.context.mpc(0, 1)
+        if name not in self.point:
+            raise NotNumeric
+        return self.point[name]
+
+    def call(self, node: Call) -> Any:
+        head, args = node.head, node.args
+        if head == "add":
+            return self.add([self.value(arg) for arg in args])
+        if head == "neg":
+            return -self.value(args[0])
+        if head in ("mul", "maybe"):
+            return self.value(args[0]) * self.value(args[1])
+        if head in ("div", "frac", "ratio"):
+            return self.divide(self.value(args[0]), self.value(args[1]))
+        if head == "mixed":
+            return self.value(args[0]) + self.value(args[1])
+        if head == "pow":
+            return self.power(args[0], args[1])
+        if head == "sqrt":
+            return self.root(self.value(args[0]), 2)
+        if head == "root":
+            return self.root(self.value(args[0]), self.integer(args[1]))
+        if head == "degree":
+            value = self.value(args[0])
+            return value if self.degree_is_unit else value * self.context.pi / 180
+        if head in _REAL:
+            return self.function(head, args)
+        if head == "log":
+            value = self.function("ln", args[:1])
+            return value if len(args) == 1 else self.divide(value, self.function("ln", args[1:]))
+        if head == "abs":
+            if isinstance(args[0], Matrix):
+                return self.determinant(args[0])
+            return abs(self.value(args[0]))
+        if head in ("floor", "ceil"):
+            value = self.value(args[0])
+            near = self.context.nint(value)
+            if abs(value - near) < self.snap * 1000:
+                return near
+            return self.context.floor(value) if head == "floor" else self.context.ceil(value)
+        if head == "factorial":
+            return self.factorial(self.value(args[0]))
+        if head == "binom" or (head == "apply" and args[0] == Sym("C") and len(args) == 3):
+            return self.binomial(self.value(args[-2]), self.value(args[-1]))
+        if head in ("max", "min") and args:
+            return (max if head == "max" else min)(self.value(arg) for arg in args)
+        if head == "sgn":
+            return self.context.sign(self.value(args[0]))
+        if head == "det" and isinstance(args[0], Matrix):
+            return self.determinant(args[0])
+        if head in ("sum", "prod"):
+            return self.series(node)
+        if head in ("apply", "prime", "int", "lim", "gcd", "lcm", "mod", "arg", "Re", "Im"):
+            return self.opaque(node)
+        raise NotNumeric
+
+    def add(self, terms: list[Any]) -> Any:
+        """Sum; a result that is rounding noise is zero, and a term that vanishes in rounding is TooLarge."""
+        total = self.context.fsum(terms)
+        sizes = [abs(term) for term in terms if term]
+        if len(sizes) < 2:
+            return total
+        largest = max(sizes)
+        if min(sizes) < largest * self.lost:
+            raise TooLarge
+        return self.context.zero if abs(total) < largest * self.snap else total
+
+    def divide(self, above: Any, below: Any) -> Any:
+        if below == 0:
+            raise OutOfDomain
+        return above / below
+
+    def integer(self, node: Node) -> int:
+        value = self.value(node)
+        near = int(self.context.nint(value.real if hasattr(value, "real") else value))
+        if value != near or not 1 <= near <= 1000:
+            raise OutOfDomain
+        return near
+
+    def power(self, base_node: Node, exponent_node: Node) -> Any:
+        exponent = self.value(exponent_node)
+        if isinstance(base_node, Sym) and base_node.name == "e":
+            return self.exponential(exponent)
+        base = self.value(base_node)
+        if base == 0:
+            if self.context.re(exponent) <= 0:
+                raise OutOfDomain
+            return base
+        size = abs(exponent) * (1 + abs(self.context.log(abs(base))))
+        if size > _LARGEST_EXPONENT:
+            raise TooLarge
+        if self.is_integer(exponent):
+            return base ** int(self.context.nint(self.context.re(exponent)))
+        if self.real and base < 0:
+            # Odd roots of negative numbers are real, as in school and as for \sqrt[3]{-8}.
+            fraction = _simple_fraction(exponent_node)
+            if fraction is None or fraction.denominator % 2 == 0:
+                raise OutOfDomain
+            root = -self.context.root(-base, fraction.denominator)
+            return root**fraction.numerator
+        return base**exponent
+
+    def is_integer(self, value: Any) -> bool:
+        return bool(self.context.im(value) == 0 and self.context.isint(self.context.re(value)))
+
+    def exponential(self, exponent: Any) -> Any:
+        if abs(exponent) > _LARGEST_EXPONENT:
+            raise TooLarge
+        result = self.context.exp(exponent)
+        if isinstance(result, self.context.mpc):
+            return self.clean(result)
+        return result
+
+    def clean(self, value: Any) -> Any:
+        """A complex number without the noise in its real or imaginary part."""
+        size = abs(value)
+        re = self.context.zero if abs(value.real) < size * self.snap else value.real
+        im = self.context.zero if abs(value.imag) < size * self.snap else value.imag
+        return self.context.mpc(re, im)
+
+    def root(self, value: Any, index: int) -> Any:
+        if self.real and value < 0:
+            if index % 2 == 0:
+                raise OutOfDomain
+            return -self.context.root(-value, index)
+        return self.context.root(value, index) if index != 2 else self.context.sqrt(value)
+
+    def function(self, head: str, args: tuple[Node, ...]) -> Any:
+        if len(args) != 1:
+            raise NotNumeric
+        if head in _PERIODIC and self.degree_is_unit and _has_degree(args[0]):
+            # Inside a sine degrees are never a unit to leave out.
+            inner = Evaluator(self.point, real=self.real, digits=self.context.dps)
+            value = inner.value(args[0])
+        else:
+            value = self.value(args[0])
+        if head == "exp":
+            return self.exponential(value)
+        if abs(value) > _LARGEST_EXPONENT:
+            raise TooLarge
+        if head == "ln":
+            if value == 0 or (self.real and value < 0):
+                raise OutOfDomain
+            return self.context.log(value)
+        try:
+            result = getattr(self.context, _REAL[head])(value)
+        except (ValueError, ZeroDivisionError) as error:
+            raise OutOfDomain from error
+        if self.real and isinstance(result, self.context.mpc):
+            raise OutOfDomain
+        if head in _PERIODIC:
+            if abs(result) < self.snap * (1 + abs(value)):
+                return self.context.zero
+            if abs(result) > 1 / (self.snap * (1 + abs(value))):
+                raise OutOfDomain
+        return result
+
+    def factorial(self, value: Any) -> Any:
+        if abs(value) > 100_000:
+            raise TooLarge
+        if self.is_integer(value) and value < 0:
+            raise OutOfDomain
+        return self.context.factorial(value)
+
+    def binomial(self, n: Any, k: Any) -> Any:
+        if abs(n) > 100_000 or abs(k) > 100_000:
+            raise TooLarge
+        return self.context.binomial(n, k)
+
+    def determinant(self, matrix: Matrix) -> Any:
+        size = len(matrix.rows)
+        if size > 12 or any(len(row) != size for row in matrix.rows):
+            raise TooLarge
+        return self.context.det(
+            self.context.matrix([[self.value(cell) for cell in row] for row in matrix.rows])
+        )
+
+    def series(self, node: Call) -> Any:
+        """A finite sum or product with at most 200 terms; another one only equals itself."""
+        variable, body, lower, upper = node.args
+        try:
+            first, last = exact(lower), exact(upper)
+        except (NotExact, TooLarge):
+            return self.opaque(node)
+        if (
+            first.denominator != 1
+            or last.denominator != 1
+            or last - first > 200
+            or not isinstance(variable, Sym)
+        ):
+            return self.opaque(node)
+        total = self.context.mpf(0 if node.head == "sum" else 1)
+        for index in range(int(first), int(last) + 1):
+            inner = Evaluator(
+                {**self.point, variable.name: self.context.mpf(index)},
+                real=self.real,
+                digits=self.context.dps,
+            )
+            term = inner.value(body)
+            total = total + term if node.head == "sum" else total * term
+        return total
+
+    def opaque(self, node: Call) -> Any:
+        """A number that stands for an unknown function of its arguments: equal arguments give equal numbers."""
+        parts: list[str] = [node.head]
+        for arg in node.args:
+            try:
+                value = self.value(arg) if not (isinstance(arg, Sym) and arg is node.args[0]) else None
+                parts.append(repr(arg) if value is None else self.context.nstr(value, 20))
+            except (NotNumeric, OutOfDomain):
+                parts.append(repr(arg))
+        text = "|".join(parts)
+        seed = zlib.crc32(text.encode()) + (zlib.adler32(text.encode()) << 32)
+        return 1 + self.context.mpf(seed) / 2**61
+
+
+def _has_degree(node: Node) -> bool:
+    return any(isinstance(n, Call) and n.head == "degree" for n in walk(node))
+
+
+def _simple_fraction(node: Node) -> Fraction | None:
+    try:
+        return exact(node)
+    except (NotExact, TooLarge):
+        return None
+
+
+class _Contexts(threading.local):
+    """mpmath contexts of this thread, by digits: the global one belongs to the caller."""
+
+    def __init__(self) -> None:
+        self.by_digits: dict[int, Any] = {}
+
+
+_contexts = _Contexts()
+
+
+def _context(digits: int) -> Any:
+    if digits not in _contexts.by_digits:
+        context = mpmath.mp.clone()
+        context.dps = digits
+        _contexts.by_digits[digits] = context
+    return _contexts.by_digits[digits]

@@ -1,0 +1,91 @@
+"""Answers in words: choice letters, names, "no solution", and phrases that differ only in filler."""
+
+from __future__ import annotations
+
+import re
+
+_COMMANDS = re.compile(r"\\(?:text|mathrm|mathbf|textbf|operatorname|mathcal|rm|bf)\s*\{([^{}]*)\}")
+_BARE_COMMANDS = re.compile(r"\\[A-Za-z]+")
+_PUNCTUATION = re.compile(r"[\s.,;:!?'\"`*_~$\\{}()\[\]]+")
+_FILLER = frozenset(
+    {"a", "an", "the", "and", "all", "any", "is", "are", "it", "its", "of", "that", "only", "both"}
+)
+_SYNONYMS = (
+    ("\\emptyset", ("emptyset", "empty set", "the empty set", "no solution", "no solutions", "no real solution",
+                    "no real solutions", "none", "there is no solution", "there are no solutions", "no such numbers",
+                    "does not have solution", "{}", "\\{\\}", "\\{ \\}", "there are no real solutions", "no answer exists")),
+    ("undefined", ("does not exist", "dne", "undefined", "not defined", "doesn't exist", "limit does not exist")),
+    ("\\infty", ("infinity", "infinite", "infinitely many", "infinitely many solutions", "inf", "positive infinity", "+\\infty",
+                 "an infinite number", "unbounded", "\\infty")),
+    ("\\mathbb{R}", ("all real numbers", "all reals", "real numbers", "all real", "any real number", "the set of all real numbers",
+                     "the set of real numbers", "reals", "\\mathbb{R}", "\\R", "\\Re", "(-\\infty,\\infty)", "(-\\infty,+\\infty)",
+                     "every real number", "x\\in\\mathbb{R}")),
+    ("yes", ("yes", "true", "correct")),
+    ("no", ("no", "false", "incorrect")),
+)  # fmt: skip
+_CANONICAL = {"".join(phrase.split()).lower(): name for name, phrases in _SYNONYMS for phrase in phrases}
+
+
+def plain(canonical: str) -> str:
+    """The text of a canonical spelling without \\text{...} and the like around it."""
+    previous = None
+    while previous != canonical:
+        previous, canonical = canonical, _COMMANDS.sub(r" \1 ", canonical)
+    return " ".join(canonical.split())
+
+
+def synonym(canonical: str) -> str | None:
+    """What a fixed phrase such as "no solution" stands for; None for anything else."""
+    return _CANONICAL.get("".join(plain(canonical).split()).lower().rstrip("."))
+
+
+_CHOICE = re.compile(r"^\(?\s*([A-Ja-j])\s*\)?\.?$")
+_CHOICE_WITH_TEXT = re.compile(
+    r"^(?:\(\s*([A-J])\s*\)|([A-J])\s*[).:]|([A-J])(?=\s+[A-Z\d\\$(-]))\s*(\S.*)$", re.DOTALL
+)
+_CHOICES = re.compile(r"^\(?[A-J]\)?(?:\s*(?:,|;|and|&|\s)\s*\(?[A-J]\)?)+$")
+_PREFIX = re.compile(r"^(?:option|choice|answer|statement)\s+", re.IGNORECASE)
+
+
+def choice(canonical: str) -> tuple[str, str] | None:
+    """Letter and text of a multiple-choice answer: ("C", "") for "C" and "(C)", ("C", "Cecile") for "C. Cecile"."""
+    text = _PREFIX.sub("", plain(canonical).strip())
+    found = _CHOICE.match(text)
+    if found:
+        return found.group(1).upper(), ""
+    found = _CHOICE_WITH_TEXT.match(text)
+    if found:
+        letter = found.group(1) or found.group(2) or found.group(3)
+        return letter, found.group(4).strip()
+    return None
+
+
+def choices(canonical: str) -> frozenset[str] | None:
+    """The letters of an answer such as "A, C and F"; None for anything else."""
+    text = plain(canonical)
+    return frozenset(re.findall(r"(?<![A-Za-z])[A-J](?![A-Za-z])", text)) if _CHOICES.match(text) else None
+
+
+def words(canonical: str) -> tuple[str, ...]:
+    """Lower-case words without filler and punctuation, in order."""
+    text = plain(canonical).lower()
+    text = _BARE_COMMANDS.sub(lambda m: " " + m.group()[1:] + " ", text)
+    return tuple(word for word in _PUNCTUATION.split(text) if word and word not in _FILLER)
+
+
+_WORDY = re.compile(r"[^\W\d_]{3,}")
+_SIGNS = re.compile(r"[=<>^+*/|]|\\(?:frac|sqrt|le|ge|ne|in|cup|sum|int|pi)(?![A-Za-z])")
+
+
+def is_wordy(canonical: str) -> bool:
+    """Whether this is a phrase rather than a formula."""
+    text = plain(canonical)
+    if not text.isascii() and re.search(r"[\u3040-\u9fff\uac00-\ud7af\u0900-\u097f\u0400-\u04ff]", text):
+        return True
+    return bool(_WORDY.search(_BARE_COMMANDS.sub(" ", text))) and not _SIGNS.search(text)
+
+
+def same_words(left: str, right: str) -> bool:
+    """Whether two phrases are the same words up to filler, case and punctuation."""
+    ours, theirs = words(left), words(right)
+    return bool(ours) and ours == theirs

@@ -1,0 +1,164 @@
+"""Units: names to dimensions and factors, so that 100 cm is 1 m and 5 minutes are not 5 hours."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+# name: (dimension, factor to the base unit). Prefixes are spelled out, so that no name means two things.
+_LENGTH = {"m": 1, "km": 1000, "cm": Fraction(1, 100), "mm": Fraction(1, 1000), "dm": Fraction(1, 10), "nm": Fraction(1, 10**9),
+           "in": Fraction(254, 10000), "ft": Fraction(3048, 10000), "yd": Fraction(9144, 10000), "mi": Fraction(1609344, 1000)}  # fmt: skip
+_TIME = {"s": 1, "min": 60, "h": 3600, "day": 86400, "week": 604800, "ms": Fraction(1, 1000)}
+_MASS = {
+    "g": 1,
+    "kg": 1000,
+    "mg": Fraction(1, 1000),
+    "t": 1000000,
+    "lb": Fraction(45359237, 100000),
+    "oz": Fraction(45359237, 1600000),
+}
+_VOLUME = {"L": 1, "mL": Fraction(1, 1000)}
+_OTHER = ("N", "J", "W", "kW", "V", "A", "Hz", "Pa", "K", "C", "F", "ohm", "mol", "eV", "T", "rad", "dollar", "cent", "pound",
+          "euro", "yuan", "month", "year", "acre", "hectare", "rupee", "ppm", "rpm", "amp", "volt", "unit")  # fmt: skip
+UNITS: dict[str, tuple[str, Fraction]] = (
+    {name: ("length", Fraction(factor)) for name, factor in _LENGTH.items()}
+    | {name: ("time", Fraction(factor)) for name, factor in _TIME.items()}
+    | {name: ("mass", Fraction(factor)) for name, factor in _MASS.items()}
+    | {name: ("volume", Fraction(factor)) for name, factor in _VOLUME.items()}
+    | {name: (name, Fraction(1)) for name in _OTHER}
+)
+_ALIASES = {
+    "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "centimeter": "cm", "centimetre": "cm", "millimeter": "mm",
+    "millimetre": "mm", "inch": "in", "inches": "in", "foot": "ft", "feet": "ft", "yard": "yd", "mile": "mi", "second": "s", "sec": "s",
+    "minute": "min", "mins": "min", "hour": "h", "hr": "h", "hrs": "h", "gram": "g", "kilogram": "kg", "kgs": "kg", "milligram": "mg",
+    "ton": "t", "tonne": "t", "lbs": "lb", "ounce": "oz", "liter": "L", "litre": "L", "milliliter": "mL", "millilitre": "mL",
+    "ml": "mL", "l": "L", "newton": "N", "joule": "J", "watt": "W", "ampere": "amp", "kelvin": "K", "celsius": "C", "fahrenheit": "F",
+    "degree": "deg", "radian": "rad", "dollars": "dollar", "cents": "cent", "usd": "dollar", "euros": "euro", "units": "unit",
+    "yr": "year", "yrs": "year", "dy": "day", "miles": "mi", "metres": "m", "mph": "mi/h", "kmh": "km/h", "kph": "km/h",
+    "pounds": "lb", "pound": "lb", "amps": "amp",
+}  # fmt: skip
+_POWER_WORDS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
+# Short names that are letters of variables as well count as units only where the writer marked them as text.
+RAW_UNITS = frozenset(
+    {
+        "cm",
+        "mm",
+        "km",
+        "dm",
+        "kg",
+        "mg",
+        "mL",
+        "ml",
+        "ft",
+        "yd",
+        "min",
+        "sec",
+        "hr",
+        "hrs",
+        "lb",
+        "lbs",
+        "oz",
+        "mph",
+        "Hz",
+        "rad",
+    }
+    | {alias for alias in _ALIASES if len(alias) >= 3}
+)
+
+Unit = tuple[tuple[str, int], ...]
+
+
+def singular(word: str) -> str:
+    """A noun's dictionary form, as far as units need it."""
+    if word in _ALIASES or word in UNITS:
+        return word
+    if word.endswith("s") and len(word) > 3 and not word.endswith("ss"):
+        return word[:-1]
+    return word
+
+
+_WORD = re.compile(r"[A-Za-z]+|[/^*-]|per\b|\d+|[^\sA-Za-z]")
+
+
+def parse_unit(text: str) -> Unit | None:
+    """Unit of a phrase such as "square inches", "m/s^2", "miles per hour"; None where it is not one.
+
+    Unknown nouns ("apples") are units of their own. The result maps names to powers, sorted.
+    """
+    text = (
+        text.replace("\\cdot", "*")
+        .replace("\\", " ")
+        .replace("{", " ")
+        .replace("}", " ")
+        .replace("~", " ")
+        .strip(" .,")
+    )
+    if not text:
+        return ()
+    powers: dict[str, int] = {}
+    sign = 1
+    pending = 1
+    previous: str | None = None
+    tokens = _WORD.findall(text)
+    index = 0
+    while index < len(tokens):
+        token = tokens[index]
+        index += 1
+        lowered = token.lower()
+        if token == "/" or lowered == "per":
+            sign, previous = -1, None
+        elif token in ("*", "-"):
+            previous = None
+        elif lowered in ("of", "a", "an", "the", "each", "in"):
+            if lowered == "in" and previous is None:
+                powers["in"] = powers.get("in", 0) + sign * pending
+                previous, pending = "in", 1
+            continue
+        elif lowered in ("squared", "cubed") and previous is not None:
+            powers[previous] += sign * (_POWER_WORDS[lowered] - 1)
+        elif lowered in _POWER_WORDS and previous is None:
+            pending = _POWER_WORDS[lowered]
+        elif token == "^" and previous is not None and index < len(tokens):
+            power = tokens[index]
+            negative = power == "-" and index + 1 < len(tokens)
+            if negative:
+                index += 1
+                power = tokens[index]
+            if not power.isdigit() or len(power) > 2:
+                return None
+            index += 1
+            powers[previous] += (-sign if negative else sign) * int(power) - sign
+        elif token.isdigit() and previous is not None and len(token) == 1:
+            powers[previous] += sign * (int(token) - 1)
+        elif token.isalpha():
+            name = (
+                token
+                if token in UNITS
+                else _ALIASES.get(lowered, _ALIASES.get(singular(lowered), singular(lowered)))
+            )
+            if "/" in name:
+                above, below = name.split("/")
+                powers[above] = powers.get(above, 0) + sign
+                powers[below] = powers.get(below, 0) - sign
+                previous = below
+                continue
+            powers[name] = powers.get(name, 0) + sign * pending
+            previous, pending = name, 1
+        else:
+            return None
+    return tuple(sorted((name, power) for name, power in powers.items() if power))
+
+
+def convert(unit: Unit) -> tuple[tuple[tuple[str, int], ...], Fraction]:
+    """Dimensions with powers, and the factor to base units."""
+    factor = Fraction(1)
+    dimensions: dict[str, int] = {}
+    for name, power in unit:
+        dimension, scale = UNITS.get(name, (name, Fraction(1)))
+        if dimension == "volume":
+            # A litre is a cubic decimetre.
+            dimension, scale, factor = "length", Fraction(1), factor * (scale / 1000) ** power
+            power *= 3
+        factor *= scale**power
+        dimensions[dimension] = dimensions.get(dimension, 0) + power
+    return tuple(sorted((d, p) for d, p in dimensions.items() if p)), factor
