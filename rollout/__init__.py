@@ -3,11 +3,12 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rollout.config import EngineConfig, VllmOptions, create_engine, load_model, load_tokenizer
+from rollout.config import EngineConfig, ServerOptions, VllmOptions, create_engine, load_model, load_tokenizer
 from rollout.prompts import render_prompt
 from rollout.types import Completion, Engine, EngineError, FinishReason, Prompt, Sampling
 
 if TYPE_CHECKING:
+    from rollout.openai_engine import OpenAIEngine
     from rollout.transformers_engine import TransformersEngine
     from rollout.vllm_engine import VllmEngine
 
@@ -17,8 +18,10 @@ __all__ = [
     "EngineConfig",
     "EngineError",
     "FinishReason",
+    "OpenAIEngine",
     "Prompt",
     "Sampling",
+    "ServerOptions",
     "TransformersEngine",
     "VllmEngine",
     "VllmOptions",
@@ -29,7 +32,11 @@ __all__ = [
 ]
 
 
-_ENGINES = {"TransformersEngine": "rollout.transformers_engine", "VllmEngine": "rollout.vllm_engine"}
+_ENGINES = {
+    "OpenAIEngine": "rollout.openai_engine",
+    "TransformersEngine": "rollout.transformers_engine",
+    "VllmEngine": "rollout.vllm_engine",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -47,7 +47,7 @@ class ServerOptions(BaseModel):
     api_key_env: str = Field(
         default="OPENAI_API_KEY", description="Environment variable that holds the API key."
     )
-    concurrency: int = Field(default=64, gt=0, description="Requests in flight at most.")
+    concurrency: int = Field(default=64, gt=0, description="Requests under way at most.")
     timeout: float = Field(default=600.0, gt=0, description="Seconds until a request counts as failed.")
     retries: int = Field(
         default=6, ge=0, description="New tries after a timeout, a lost connection, HTTP 408, 429 or 5xx."
@@ -65,11 +65,14 @@ class EngineConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["transformers", "vllm"] = Field(
+    kind: Literal["transformers", "vllm", "openai"] = Field(
         default="transformers",
-        description="`transformers`: in this process, on CPU or GPU. `vllm`: in this process, on GPUs.",
+        description="`transformers`: in this process, on CPU or GPU. `vllm`: in this process, on GPUs. "
+        "`openai`: a server with the OpenAI API, for scoring and curation; it can't be trained.",
     )
-    model: str = Field(default="", description="Folder of the model, or its name on the Hugging Face hub.")
+    model: str = Field(
+        default="", description="Folder of the model, its name on the hub, or its name on the server."
+    )
     revision: str | None = Field(default=None, description="Branch, tag or commit of the model on the hub.")
     tokenizer: str | None = Field(
         default=None, description="Folder or hub name of the tokenizer; by default the model's."
@@ -98,10 +101,15 @@ class EngineConfig(BaseModel):
         default=8192, gt=0, description="Padded prompt tokens in one prefill of the transformers engine."
     )
     vllm: VllmOptions = Field(default=VllmOptions(), description="Settings of the vllm engine.")
+    server: ServerOptions = Field(default=ServerOptions(), description="Settings of the openai engine.")
 
 
 def create_engine(config: EngineConfig) -> Engine:
     """The engine that `config` describes, its model loaded; raises `EngineError` where that fails."""
+    if config.kind == "openai":
+        from rollout.openai_engine import OpenAIEngine
+
+        return OpenAIEngine(config)
     if config.kind == "vllm":
         from rollout.vllm_engine import VllmEngine
 

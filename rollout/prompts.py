@@ -71,12 +71,17 @@ def _encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return token_ids
 
 
-def _encode_messages(tokenizer: PreTrainedTokenizerBase, messages: Any) -> list[int]:
+def check_messages(messages: Any) -> None:
+    """Raise `EngineError` unless `messages` are chat messages."""
     for number, message in enumerate(messages):
         if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
             raise EngineError(f"message {number} needs the keys 'role' and 'content', but is {message!r}")
     if not messages:
         raise EngineError("the prompt has no messages: give at least one with 'role' and 'content'")
+
+
+def _encode_messages(tokenizer: PreTrainedTokenizerBase, messages: Any) -> list[int]:
+    check_messages(messages)
     if not tokenizer.chat_template:
         raise EngineError(
             "the tokenizer has no chat template, so chat messages can't be rendered: give prompts as text, "

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from rollout.text import decode_text
+
 _TAIL_TOKENS = 16
 """Tokens decoded beside those of the stop string itself, for special tokens that show no text."""
 
@@ -23,19 +25,6 @@ def stop_token_ids(*sources: object) -> frozenset[int]:
         if ids is not None:
             found.update([ids] if isinstance(ids, int) else ids)
     return frozenset(found)
-
-
-def decode_text(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> str:
-    """Text of a completion, without special tokens and without any clean-up of spaces."""
-    text = tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    assert isinstance(text, str)
-    return text
-
-
-def cut_after_stop(text: str, stop: Sequence[str]) -> str:
-    """`text` up to and including the stop string that occurs first; `text` itself where none does."""
-    ends = [(text.find(string), text.find(string) + len(string)) for string in stop if string in text]
-    return text[: min(ends)[1]] if ends else text
 
 
 class StopStrings:

@@ -24,7 +24,8 @@ from rollout.decoding import Decoder, Finished, Job
 from rollout.fingerprint import combined_hash, tokenizer_hash, weights_hash
 from rollout.forward import ModelForward
 from rollout.prompts import check_request, render_prompts
-from rollout.stopping import StopStrings, cut_after_stop, decode_text, stop_token_ids
+from rollout.stopping import StopStrings, stop_token_ids
+from rollout.text import cut_after_stop, decode_text
 from rollout.types import Completion, EngineError, Prompt, Sampling
 
 _SAMPLER = "transformers engine, sampler 1"

@@ -26,7 +26,8 @@ from rollout.config import EngineConfig, first_line, load_tokenizer
 from rollout.fingerprint import combined_hash, tokenizer_hash, weight_files_hash
 from rollout.prompts import check_request, render_prompts
 from rollout.randomness import stream_keys
-from rollout.stopping import cut_after_stop, decode_text, stop_token_ids
+from rollout.stopping import stop_token_ids
+from rollout.text import cut_after_stop, decode_text
 from rollout.types import Completion, EngineError, FinishReason, Prompt, Sampling
 from rollout.vllm_weights import checked, expected_weights, load_into_workers
 
