@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rollout import EngineError
@@ -15,7 +17,7 @@ from verifiers import InputError
 
 if TYPE_CHECKING:
     from curation.config import CurateConfig
-    from rlvr.doctor import DoctorConfig
+    from rlvr.doctor import DoctorConfig, Finding
     from rlvr.evaluate import EvalConfig
     from rlvr.export import ExportConfig
     from rlvr.quickstart.demo import DemoConfig
@@ -100,15 +102,28 @@ def doctor(config: DoctorConfig) -> int:
             broken |= finding.state == "broken"
         return int(broken)
     console = Console()
+    findings, broken = [], False
+    for finding in examine():
+        findings.append(finding)
+        broken |= finding.state == "broken"
+        if not console.is_terminal:
+            advice = f" -> {finding.advice}" if finding.advice else ""
+            print(f"{finding.state:<7} {finding.area}: {finding.name}: {finding.detail}{advice}", flush=True)
+    if console.is_terminal:
+        console.print(findings_table(findings))
+    return int(broken)
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """What `rlvr doctor` found, as a table."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("", "", "state", "found", "what to do"):
         table.add_column(heading, overflow="fold")
     colours = {"ok": "green", "absent": "dim", "broken": "bold red", "note": "yellow"}
-    last, broken = "", False
-    for finding in examine():
-        area = finding.area if finding.area != last else ""
+    area = ""
+    for finding in findings:
         state = f"[{colours[finding.state]}]{finding.state}[/]"
-        table.add_row(area, finding.name, state, finding.detail, finding.advice)
-        last, broken = finding.area, broken or finding.state == "broken"
-    console.print(table)
-    return int(broken)
+        shown = "" if finding.area == area else finding.area
+        table.add_row(shown, finding.name, state, escape(finding.detail), escape(finding.advice))
+        area = finding.area
+    return table
