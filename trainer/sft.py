@@ -51,6 +51,7 @@ class WarmStartConfig(BaseModel):
         default=20, ge=0, description="Steps over which the learning rate rises from 0."
     )
     weight_decay: float = Field(default=0.01, ge=0, description="Decoupled weight decay of AdamW.")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Decay of AdamW's moments.")
     grad_clip: float = Field(default=1.0, gt=0, description="Largest gradient norm.")
     max_length: int = Field(
         default=32768, gt=0, description="Longest prompt and response, in tokens; a longer pair is an error."
@@ -97,7 +98,11 @@ def warm_start(
     policy = Policy(model)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        parameters,
+        lr=config.learning_rate,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+        fused=True,
     )
     order = _endless_order(len(sequences), random.Random(config.seed))
     losses, tokens = [], 0
