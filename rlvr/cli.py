@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rlvr.environment import foreign_packages
 
@@ -88,7 +89,7 @@ def usage() -> str:
     )
 
 
-def _load(reference: str) -> object:
+def _load(reference: str) -> Any:
     module, _, name = reference.partition(":")
     return getattr(importlib.import_module(module), name)
 
@@ -121,8 +122,8 @@ def _run(name: str, command: Command, arguments: Sequence[str]) -> int:
     from rlvr.settings import load_config
 
     try:
-        config = load_config(_load(command.config), arguments, command=name, positionals=command.positionals)  # type: ignore[type-var,arg-type]
-        return _load(command.run)(config)  # type: ignore[operator,no-any-return]
+        config = load_config(_load(command.config), arguments, command=name, positionals=command.positionals)
+        return int(_load(command.run)(config))
     except KeyboardInterrupt:
         print(f"rlvr {name}: stopped; the same command goes on from here", file=sys.stderr)
         return 130

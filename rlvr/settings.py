@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -139,10 +138,11 @@ def load_config(
             )
             return from_flags, named["env_settings"], _YamlSource(settings_cls, values)
 
+    positional: Any = CliPositionalArg
     overrides: dict[str, Any] = {}
     for name in positionals:
         field = model.model_fields[name]
-        overrides[name] = (Annotated[CliPositionalArg[field.annotation], field], field)  # type: ignore[name-defined]
+        overrides[name] = (Annotated[positional[field.annotation], field], field)
     filled = create_model(model.__name__, __base__=(model, Sources), __doc__=model.__doc__, **overrides)
     try:
         settings = filled()
@@ -167,8 +167,3 @@ def describe_errors(error: ValidationError, command: str) -> str:
             given = repr(problem["input"])
             lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')} (got {given[:80]})")
     return f"rlvr {command}: " + "; ".join(lines)
-
-
-def main_is_a_terminal() -> bool:
-    """Whether standard output goes to a person's terminal."""
-    return sys.stdout.isatty()
