@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from verifiers.math import compare
 from verifiers.math.evaluate import Exhausted, NotExact, TooLarge, exact, start_budget
-from verifiers.math.normalisation import canonical_latex
+from verifiers.math.normalisation import canonical_latex, squeezed
 from verifiers.math.numbers import parse_rational
 from verifiers.math.parser import Unparsed, parse
 from verifiers.math.realsets import NoSet, real_set, same_set
@@ -34,8 +34,8 @@ from verifiers.math.syntax import (
     variables,
     walk,
 )
-from verifiers.math.text import choice, choices, is_wordy, same_words, synonym
-from verifiers.math.units import convert
+from verifiers.math.text import choice, choices, is_wordy, plain, same_words, synonym, without_qualifier
+from verifiers.math.units import UNITS, convert
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _decide(answer: str, gold: str, options: Options) -> Outcome:
     ours, theirs = canonical_latex(answer), canonical_latex(gold)
     if not ours:
         return Outcome(None, UNREADABLE, "the answer is empty")
-    if "".join(ours.split()) == "".join(theirs.split()):
+    if squeezed(ours) == squeezed(theirs) or squeezed(plain(ours)) == squeezed(plain(theirs)):
         return Outcome(True, "same_text", "the answer is the gold answer in another spelling")
     if ours and theirs:
         found = _in_words(ours, theirs)
@@ -162,13 +162,6 @@ def _in_words(ours: str, theirs: str) -> Outcome | None:
     return None
 
 
-_QUALIFIERS = re.compile(
-    r"[,;]?\s*(?:\\text\s*\{\s*)?\b(?:for|where|with)\b[^,]{0,12}\b(?:all|any|every|each|some|an?|is|are|\w \\in)\b.*$"
-    r"|[,;]\s*(?:\\text\s*\{\s*(?:where|for|with)?\s*\}\s*)?\(?\s*[knmlj](?:\s*,\s*[knmlj])*\s*\\in\s*\\math(?:bb|bf|rm)\s*\{?\s*[ZNR].*$"
-    r"|\\text\s*\{\s*,?\s*(?:where|for)\s*\}.*$",
-    re.DOTALL,
-)
-_FORALL = re.compile(r"^\\forall")
 _TIME = re.compile(
     r"^(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:\\text\s*\{)?\s*([ap]\.?m\.?)?\s*\}?$", re.IGNORECASE
 )
@@ -189,10 +182,10 @@ def _parsed(ours: str, theirs: str, options: Options) -> Outcome:
     left, left_fault = _readings(ours)
     right, right_fault = _readings(theirs)
     if not right:
-        without = _QUALIFIERS.sub("", theirs)
+        without = without_qualifier(theirs)
         right, _ = _readings(without) if without != theirs and without else ([], "")
     if not left:
-        without = _QUALIFIERS.sub("", ours)
+        without = without_qualifier(ours)
         left, _ = _readings(without) if without != ours and without else ([], "")
     if not right:
         return Outcome(None, "undecided", f"the gold answer can't be read as mathematics: {right_fault}")
@@ -267,6 +260,7 @@ class Decider:
 
     def decide(self, ours: Node, theirs: Node) -> Outcome:
         """The outcome for an answer and a gold answer."""
+        ours, theirs = _without_declaration(ours), _without_declaration(theirs)
         restated = self.restates(ours, theirs)
         if restated:
             return Outcome(False, "unevaluated", restated)
@@ -377,6 +371,9 @@ class Decider:
             # What stands behind "approximately" only illustrates the exact value.
             first = operators.index("~")
             terms, operators = terms[: first + 1], operators[:first]
+        if terms[0] in (Sym("i"), Sym("e")) and len(terms) == 2 and not compare.has_symbol(terms[1], str(terms[0])):
+            # In "i = 3" the letter is the problem's variable.
+            return Named(Sym("i") if terms[0] == Sym("i") else Sym("e"), terms[1])
         names = list(itertools.takewhile(lambda term: _name(term) is not None, terms[:-1]))
         values = terms[len(names) :]
         for other in values[1:]:
@@ -416,6 +413,8 @@ class Decider:
         """Lists in any order; a list against a tuple in order."""
         left, right = _items(ours), _items(theirs)
         tuples = [isinstance(n, Group) and n.opener in ("(", "[", "\\langle") for n in (ours, theirs)]
+        if any(tuples) and any(isinstance(n, Group) and n.opener == "{" for n in (ours, theirs)):
+            return False
         if any(tuples):
             if len(left) != len(right) or len(left) < 2:
                 return False
@@ -425,6 +424,9 @@ class Decider:
         if len(left) > 40 or len(right) > 40:
             return None
         braces = any(isinstance(n, Group) and n.opener == "{" for n in (ours, theirs))
+        if len(right) == 1 < len(left) <= 3 and not braces:
+            # One value in two forms: 5/12 or 0.41666...
+            left = self.unique(left)
         if braces or all(isinstance(item, Group) for item in (*left, *right)):
             left, right = self.unique(left), self.unique(right)
         if len(left) != len(right):
@@ -689,6 +691,7 @@ class Decider:
 
     def equal_quantities(self, ours: Node, theirs: Node) -> bool | None:
         """Values with units: converted where both have one; a unit that only one side gives is left out."""
+        ours, theirs = _with_letter_unit(ours, theirs), _with_letter_unit(theirs, ours)
         (left, left_unit), (right, right_unit) = _quantity(ours), _quantity(theirs)
         percent = (("%", 1),)
         if (left_unit == percent) != (right_unit == percent):
@@ -745,6 +748,19 @@ def _unwrap(node: Node) -> Node:
         return Call("degree", (node.value,))
     if isinstance(node, Call) and node.head == "plus":
         return _unwrap(node.args[0])
+    return node
+
+
+def _without_declaration(node: Node) -> Node:
+    """Without "k in Z" at the end of a list: it says what the letter is, and gives no value."""
+    if isinstance(node, Group) and node.opener == "" and len(node.items) > 1:
+        last = node.items[-1]
+        if isinstance(last, Relation) and last.operators == ("in",):
+            subject, kind = last.terms
+            declares = isinstance(subject, Sym) and subject.name in _PARAMETERS and isinstance(kind, Sym)
+            if declares and str(kind.name).startswith(("\\mathbbZ", "\\mathbbN")):  # type: ignore[union-attr]
+                rest = node.items[:-1]
+                return rest[0] if len(rest) == 1 else Group("", "", rest)
     return node
 
 
@@ -914,6 +930,15 @@ def _quantity(node: Node) -> tuple[Node, tuple[tuple[str, int], ...]]:
         inner, unit = _quantity(node.args[0])
         return Call("neg", (inner,)), unit
     return node, ()
+
+
+def _with_letter_unit(node: Node, other: Node) -> Node:
+    """1 m beside 100 cm: a letter behind a number is a unit where the other side's unit is of its kind."""
+    if isinstance(node, Call) and node.head == "mul" and isinstance(node.args[1], Sym) and isinstance(other, Quantity):
+        unit = ((node.args[1].name, 1),)
+        if unit[0][0] in UNITS and convert(unit)[0] == convert(other.unit)[0] and not variables(node.args[0]):
+            return Quantity(node.args[0], unit)
+    return node
 
 
 def _only_units(unit: tuple[tuple[str, int], ...]) -> bool:

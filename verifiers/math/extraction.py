@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from verifiers.math.normalisation import canonical_latex
 from verifiers.math.parser import LONGEST, Unparsed, parse
-from verifiers.math.text import choice, choices, plain, synonym
+from verifiers.math.text import choice, choices, plain, synonym, without_qualifier
 from verifiers.types import InputError
 
 LONGEST_RESPONSE = 4_000_000
@@ -132,22 +132,40 @@ _COLON = re.compile(r"\banswer\s*:", re.IGNORECASE)
 
 
 def _answer_line(text: str) -> Extraction | None:
-    """What follows the last "Answer:" or "the answer is"."""
-    return _after(_last_of(_PHRASE.finditer(text)), text, "answer_line")
+    """What follows the last "Answer:" or "the answer is" that gives something."""
+    return _last_phrase(_PHRASE, text, "answer_line")
 
 
 def _answer_colon(text: str) -> Extraction | None:
     """What follows the last "Answer:" on its line, and nothing else: the protocol of the DAPO prompt."""
-    return _after(_last_of(_COLON.finditer(text)), text, "answer_colon")
+    return _last_phrase(_COLON, text, "answer_colon")
+
+
+_JUDGING = re.compile(r"(?i)\W*(?:not\s+)?(?:correct|wrong|right|incorrect)\b(?!\s*(?:option|choice|answer))")
+_PHRASES_TRIED = 50
+
+
+def _last_phrase(pattern: re.Pattern[str], text: str, rule: str) -> Extraction | None:
+    """The last phrase that gives an answer; "this answer is wrong" and a phrase cut off at the end give none."""
+    empty: Extraction | None = None
+    for phrase in reversed(deque(pattern.finditer(text), maxlen=_PHRASES_TRIED)):
+        if _JUDGING.match(text, phrase.end()):
+            continue
+        found = _after(phrase, text, rule)
+        if found.answer is not None or found.reason != _NOTHING:
+            return found
+        empty = empty or found
+    return empty
 
 
 def _last_of(matches: Iterator[re.Match[str]]) -> re.Match[str] | None:
     return next(iter(deque(matches, maxlen=1)), None)
 
 
-def _after(phrase: re.Match[str] | None, text: str, rule: str) -> Extraction | None:
-    if phrase is None:
-        return None
+_NOTHING = "nothing follows the answer phrase"
+
+
+def _after(phrase: re.Match[str], text: str, rule: str) -> Extraction:
     rest = text[phrase.end() :].lstrip(" \t*_")
     if rest.startswith("\n"):
         rest = rest.lstrip("\n \t*_")
@@ -159,7 +177,7 @@ def _after(phrase: re.Match[str] | None, text: str, rule: str) -> Extraction | N
         end = rest.find(closing, 2)
         line = rest[: end + 2] if 0 <= end < 3000 else line
     if not line.strip():
-        return Extraction(None, rule, "nothing follows the answer phrase", phrase.end())
+        return Extraction(None, rule, _NOTHING, phrase.end())
     boxed = _last_boxes(line)
     if boxed is not None:
         return Extraction(boxed.answer, rule, boxed.reason, phrase.end())
@@ -272,7 +290,11 @@ def math_spans(text: str) -> list[tuple[int, int, str]]:
 _NUMBER = re.compile(
     r"[-−+]?(?:\d{1,3}(?:(?:,|\{,\}|,\\!)\d{3})+(?!\d)|\d+)(?:\.\d+|,\d{1,2}(?!\d))?(?:\s*/\s*\d+(?:\.\d+)?)?\s?\\?%?|[-−+]?\.\d+%?"
 )
-_DENIED_BEFORE = re.compile(r"(?i)\b(?:not|or|isn't|never|either)\s*\$?$")
+_DENIED_BEFORE = re.compile(
+    r"(?i)(?:\b(?:not|or|isn't|never|either|at least|at most|(?:more|less|fewer|greater|other) than|over|under|except)"
+    r"|\\(?:neq?|geq?|leq?|approx|not)|[<>≠≥≤≈])\s*\$?$"
+)
+_OPEN_AFTER = re.compile(r"(?i)^\W*(?:or|and) (?:more|less|so|fewer|above|below|\d)")
 _TAIL = 20_000
 
 
@@ -289,7 +311,8 @@ def _last_value(text: str) -> Extraction | None:
     else:
         assert number is not None
         start, value, rule = number.start(), number.group().strip(), "last_number"
-    if _DENIED_BEFORE.search(tail[max(0, start - 12) : start]):
+    end = spans[-1][1] if rule == "last_math" else start + len(value)
+    if _DENIED_BEFORE.search(tail[max(0, start - 16) : start]) or _OPEN_AFTER.match(tail[end : end + 20]):
         return Extraction(None, rule, "the last value is denied, or one of several alternatives")
     return Extraction(value, rule)
 
@@ -309,9 +332,14 @@ def _bare(text: str) -> Extraction | None:
         before = text[: clause.start()].strip(" ,;")
         if before and readable(before):
             return Extraction(before, "whole")
+    if len(text) <= 200 and not _RAW_WORD.search(_COMMAND.sub(" ", text)):
+        # A formula that can't be read is no prose to search for a number.
+        return Extraction(text, "whole")
     return None
 
 
+_COMMAND = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{[^{}]*\}|\\[A-Za-z]+")
+_RAW_WORD = re.compile(r"[^\W\d_]{2,}")
 _EXPLAINED = re.compile(r",?\s+(?:because|since)\s|\s*不是|。")
 _SAID = re.compile(r"[^\W\d_]{4,}\s*:|不是")
 _FEW_WORDS = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+){0,2}\.?")
@@ -329,11 +357,13 @@ def readable(text: str) -> bool:
         or _FEW_WORDS.fullmatch(plain(canonical))
     ):
         return True
-    try:
-        parse(canonical)
-    except (Unparsed, RecursionError):
-        return False
-    return True
+    for text in dict.fromkeys((canonical, without_qualifier(canonical))):
+        try:
+            parse(text)
+        except (Unparsed, RecursionError):
+            continue
+        return True
+    return False
 
 
 def _last_line(text: str) -> Extraction | None:

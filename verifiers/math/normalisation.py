@@ -25,7 +25,7 @@ _UNICODE = {
     "⌊": "\\lfloor ", "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ", "⟨": "\\langle ", "⟩": "\\rangle ", "∑": "\\sum ",
     "∏": "\\prod ", "∫": "\\int ", "…": "\\ldots ", "⋯": "\\cdots ", "½": "\\frac{1}{2}", "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}",
     "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}", "⅕": "\\frac{1}{5}", "⅙": "\\frac{1}{6}", "⅛": "\\frac{1}{8}",
-    "ℏ": "\\hbar ", "ℓ": "\\ell ", "∖": "\\setminus ", "∧": "\\land ", "∨": "\\lor ", "¬": "\\neg ", "“": '"', "”": '"',
+    "ℏ": "\\hbar ", "ℓ": "\\ell ", "∖": "\\setminus ", "∧": "\\land ", "∨": "\\lor ", "¬": "\\neg ", "£": "\\pounds ", "€": "\\euro ", "¥": "\\yen ", "￥": "\\yen ", "“": '"', "”": '"',
 }  # fmt: skip
 _TABLE = str.maketrans(
     _UNICODE
@@ -151,6 +151,9 @@ def canonical_latex(text: str) -> str:
     return " ".join(text.rstrip("\\ ").split())
 
 
-def canonical_text(text: str) -> str:
-    """A form in which two spellings of one formula are the same string; only for testing equality."""
-    return "".join(canonical_latex(text).split())
+_BETWEEN_DIGITS = re.compile(r"(?<=\d) (?=\d)")
+
+
+def squeezed(canonical: str) -> str:
+    """A canonical spelling without white space, but for that between two digits; only for testing equality."""
+    return _BETWEEN_DIGITS.sub("_", canonical).replace(" ", "")

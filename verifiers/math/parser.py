@@ -24,7 +24,7 @@ from verifiers.math.syntax import (
     Sym,
     Text,
 )
-from verifiers.math.units import RAW_UNITS, parse_unit
+from verifiers.math.units import RAW_UNITS, convert, parse_unit
 
 LONGEST = 4000
 """Characters of an answer; longer ones are compared as text only."""
@@ -82,6 +82,7 @@ _RELATIONS = {
     "\\parallel": "parallel", "\\perp": "perp", "\\propto": "propto", "\\simeq": "~", "\\doteq": "~", "\\ll": "<<", "\\gg": ">>",
     "\\mid": "mid", "\\Rightarrow": "implies", "\\rightarrow": "to", "\\mapsto": "to", "\\coloneqq": "=",
 }  # fmt: skip
+_CURRENCIES = {"\\$": "dollar", "\\pounds": "pound sterling", "\\euro": "euro", "\\yen": "yen"}
 _PREFIXED = {"\\angle", "\\triangle", "\\Delta", "\\partial", "\\nabla"}
 _CLOSERS = {"(": (")", "]"), "[": ("]", ")"), "\\{": ("\\}",), "\\langle": ("\\rangle",)}
 _SEPARATORS = {
@@ -177,6 +178,7 @@ class _Parser:
         self.position = 0
         self.depth = 0
         self.no_bar = 0
+        self.no_colon = 0
         self.nodes = 0
 
     # Tokens
@@ -220,7 +222,8 @@ class _Parser:
         if len(items) == 1 and not separators:
             return items[0]
         words = {s for s in separators if s in ("and", "or")}
-        if len(words) == 1 and all(isinstance(item, Relation) for item in items) and "," not in separators:
+        conditions = all(isinstance(item, Relation) for item in items) and "," not in separators
+        if len(words) == 1 and conditions and not all(_is_equation(item) for item in items):
             return Logic(words.pop(), tuple(items))
         if separators and separators[-1] == "," and len(separators) == len(items):
             raise Unparsed("ends with a comma")
@@ -372,21 +375,32 @@ class _Parser:
             if self.at("*", "\\cdot", "\\times"):
                 self.position += 1
                 node = Call("mul", (node, self.signed_power()))
-            elif self.at("/", "\\div", ":"):
+            elif self.at("/", "\\div") or (self.at(":") and not self.no_colon):
                 ratio = self.take().value == ":"
                 node = Call("ratio" if ratio else "div", (node, self.signed_power()))
             elif self.at("\\bmod", "\\mod"):
                 self.position += 1
                 node = Call("mod", (node, self.signed_power()))
             elif (unit := self.unit()) is not None:
-                node = Quantity(node, unit)
-                if self.starts_factor():
-                    raise Unparsed("something stands behind the unit")
-                return node
+                return self.behind_unit(Quantity(node, unit))
             elif self.starts_factor():
                 node = self.juxtaposed(node)
             else:
                 return node
+
+    def behind_unit(self, quantity: Quantity) -> Node:
+        """Nothing, or a smaller unit of the same kind: 3 hours 30 minutes."""
+        if not self.starts_factor():
+            return quantity
+        following = self.peek()
+        rest = self.product() if following is not None and following.kind == "number" else None
+        if not isinstance(rest, Quantity):
+            raise Unparsed("something stands behind the unit")
+        (kind, factor), (other, smaller) = convert(quantity.unit), convert(rest.unit)
+        if kind != other or len(kind) != 1 or smaller >= factor:
+            raise Unparsed("two quantities stand side by side")
+        whole = Call("mul", (quantity.value, Num(factor / smaller)))
+        return Quantity(Call("add", (whole, rest.value)), rest.unit)
 
     def juxtaposed(self, left: Node) -> Node:
         """What stands directly behind `left`: a mixed number's fraction, or another factor."""
@@ -429,6 +443,9 @@ class _Parser:
                 len(token.value.strip()) == 1 and token.value.strip().isalpha()
             )
         if token.kind == "sign":
+            inner = self.peek(1)
+            if token.value == "(" and inner is not None and inner.value in ("mod", "\\mod", "\\bmod"):
+                return False
             return token.value in "([{" or (token.value == "|" and not self.no_bar)
         if token.value in _RELATIONS or token.value in (
             "\\cup",
@@ -442,7 +459,7 @@ class _Parser:
             return False
         return token.value not in (
             "\\rfloor", "\\rceil", "\\rangle", "\\pm", "\\mp", "\\cdot", "\\times", "\\div", "\\%", "\\bmod", "\\mod", "\\pmod",
-            "\\|", "\\$", "\\rVert", "\\land", "\\lor", "\\pounds",
+            "\\|", "\\rVert", "\\land", "\\lor", "\\pmod", *_CURRENCIES,
         )  # fmt: skip
 
     def unit(self) -> tuple[tuple[str, int], ...] | None:
@@ -573,9 +590,8 @@ class _Parser:
             elif self.at("%", "\\%"):
                 self.position += 1
                 node = Quantity(node, (("%", 1),))
-            elif self.at("\\$"):
-                self.position += 1
-                node = Quantity(node, (("dollar", 1),))
+            elif self.at(*_CURRENCIES):
+                node = Quantity(node, ((_CURRENCIES[self.take().value], 1),))
             elif self.at("_"):
                 node = self.subscript(node)
             else:
@@ -793,12 +809,14 @@ class _Parser:
     def bracketed(self, opener: str) -> Node:
         closers = _CLOSERS[opener]
         bar, self.no_bar = self.no_bar, 0
+        colon, self.no_colon = self.no_colon, 0
         if self.at(*closers):
             closer = self.take().value
+            self.no_bar, self.no_colon = bar, colon
             return Group(opener, closer, ())
         items, separators = self.items(closers)
         closer = self.expect(*closers)
-        self.no_bar = bar
+        self.no_bar, self.no_colon = bar, colon
         if (
             len(items) == 1
             and not separators
@@ -811,31 +829,23 @@ class _Parser:
         return Group(opener, closer, tuple(items))
 
     def set_braces(self) -> Node:
+        """What stands between \\{ and \\}: items, or a subject and its condition."""
         if self.accept("\\}"):
             return Group("{", "}", ())
-        bar, self.no_bar = self.no_bar, 1
-        items, separators = self.items(("\\}", "|", "\\mid", ":"))
-        if self.at("|", "\\mid", ":"):
-            self.position += 1
-            self.no_bar = 0
-            if len(items) != 1:
-                items = [Group("", "", tuple(items))]
+        outer = self.no_bar, self.no_colon
+        self.no_bar = self.no_colon = 1
+        items, _ = self.items(("\\}", "|", "\\mid", ":"))
+        if self.accept("|", "\\mid", ":"):
+            self.no_bar = self.no_colon = 0
+            subject = items[0] if len(items) == 1 else Group("", "", tuple(items))
             conditions, words = self.items(("\\}",))
             self.expect("\\}")
-            self.no_bar = bar
+            self.no_bar, self.no_colon = outer
             operator = "or" if "or" in words else "and"
             condition = conditions[0] if len(conditions) == 1 else Logic(operator, tuple(conditions))
-            return SetBuilder(items[0], condition)
+            return SetBuilder(subject, condition)
         self.expect("\\}")
-        self.no_bar = bar
-        if len(items) == 1 and isinstance(items[0], Call) and items[0].head == "ratio":
-            # {x : x > 2} reads as a ratio up to the relation.
-            raise Unparsed("a set of a ratio")
-        if len(items) == 1 and isinstance(items[0], Relation):
-            first = items[0].terms[0]
-            if isinstance(first, Call) and first.head == "ratio":
-                rest = Relation((first.args[1], *items[0].terms[1:]), items[0].operators)
-                return SetBuilder(first.args[0], rest)
+        self.no_bar, self.no_colon = outer
         return Group("{", "}", tuple(items))
 
     def argument(self) -> Node:
@@ -874,8 +884,8 @@ class _Parser:
             return Call("floor" if name == "lfloor" else "ceil", (inner,))
         if name == "boxed" or name == "fbox":
             return self.braced()
-        if name == "$" or name in ("pounds", "euro"):
-            return Quantity(self.postfix(self.signed_power()), (("dollar" if name == "$" else name, 1),))
+        if value in _CURRENCIES:
+            return Quantity(self.postfix(self.signed_power()), ((_CURRENCIES[value], 1),))
         if name in _FUNCTIONS:
             return self.function(name)
         if name in _INVERSE:
@@ -965,6 +975,8 @@ class _Parser:
     def function(self, name: str) -> Node:
         if name == "sqrt":
             return self.root()
+        if self.at("=") and name in ("max", "min", "sup", "inf"):
+            return Sym(f"\\{name}")
         power: Node | None = None
         base: Node | None = None
         while self.at("^", "_"):
@@ -1185,6 +1197,10 @@ _ENGLISH = frozenset(
         "via",
     ]
 )
+
+
+def _is_equation(node: Node) -> bool:
+    return isinstance(node, Relation) and set(node.operators) == {"="}
 
 
 def _proper(node: Node) -> bool:

@@ -11,7 +11,7 @@ _FILLER = frozenset(
     {"a", "an", "the", "and", "all", "any", "is", "are", "it", "its", "of", "that", "only", "both"}
 )
 _SYNONYMS = (
-    ("\\emptyset", ("emptyset", "empty set", "the empty set", "no solution", "no solutions", "no real solution",
+    ("\\emptyset", ("emptyset", "\\emptyset", "empty set", "the empty set", "no solution", "no solutions", "no real solution",
                     "no real solutions", "none", "there is no solution", "there are no solutions", "no such numbers",
                     "does not have solution", "{}", "\\{\\}", "\\{ \\}", "there are no real solutions", "no answer exists")),
     ("undefined", ("does not exist", "dne", "undefined", "not defined", "doesn't exist", "limit does not exist")),
@@ -71,6 +71,18 @@ def words(canonical: str) -> tuple[str, ...]:
     text = plain(canonical).lower()
     text = _BARE_COMMANDS.sub(lambda m: " " + m.group()[1:] + " ", text)
     return tuple(word for word in _PUNCTUATION.split(text) if word and word not in _FILLER)
+
+
+_QUALIFIERS = re.compile(
+    r"[,;]?\s*(?:\\text\s*\{\s*)?\b(?:for|where|with)\b[^,]{0,12}\b(?:all|any|every|each|some|an?|is|are|\w \\in)\b.*$"
+    r"|\\text\s*\{\s*,?\s*(?:where|for)\s*\}.*$",
+    re.DOTALL,
+)
+
+
+def without_qualifier(canonical: str) -> str:
+    """Without "for all real x" or "where k is an integer" at the end."""
+    return _QUALIFIERS.sub("", canonical).strip()
 
 
 _WORDY = re.compile(r"[^\W\d_]{3,}")

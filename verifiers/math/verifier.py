@@ -9,7 +9,8 @@ from typing import ClassVar
 from verifiers.limits import WorkerLimits
 from verifiers.math.decision import UNREADABLE, Options, Outcome, decide
 from verifiers.math.extraction import Extraction, extract, gold_text, parse_rules
-from verifiers.math.normalisation import canonical_text
+from verifiers.math.normalisation import canonical_latex, squeezed
+from verifiers.math.text import plain
 from verifiers.types import InputError, Problem, Status, Verdict
 
 _SHORT = 1000
@@ -55,13 +56,17 @@ class MathVerifier:
         if self.extraction == "lenient" and found.rule not in ("boxed", "answer_tag", "thinking"):
             # A response that is the gold answer and nothing else, even where it reads as no formula.
             short = len(response) <= _SHORT and wanted.strip()
-            if short and canonical_text(response) == canonical_text(wanted):
+            if short and _same_text(response, wanted):
                 whole = Extraction(response.strip(), "whole")
                 return _verdict("correct", whole, "same_text", "the response is the gold answer", started)
         if found.answer is None:
             return _verdict("no_answer", found, found.rule, found.reason, started)
         outcome = decide(found.answer, wanted, Options(rounding=self.rounding))
         return _verdict(_status(outcome), found, outcome.rule, outcome.reason, started)
+
+
+def _same_text(response: str, gold: str) -> bool:
+    return squeezed(plain(canonical_latex(response))) == squeezed(plain(canonical_latex(gold)))
 
 
 def _status(outcome: Outcome) -> Status:
