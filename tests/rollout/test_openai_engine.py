@@ -14,7 +14,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from rollout import Completion, Engine, EngineConfig, EngineError, Sampling, ServerOptions, create_engine
+from rollout import Engine, EngineConfig, EngineError, Sampling, ServerOptions, create_engine
+from tests.rollout.reference import by_sample
 from tests.rollout.tiny import character_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,12 +50,6 @@ def log(address: str) -> dict[str, Any]:
     with urlopen(f"{address}/log") as answer:
         content: dict[str, Any] = json.load(answer)
     return content
-
-
-def by_sample(completions: list[Completion]) -> dict[tuple[int, int], Completion]:
-    found = {(c.prompt_index, c.sample_index): c for c in completions}
-    assert len(found) == len(completions)
-    return found
 
 
 def test_text_and_messages_come_back_with_tokens_and_logprobs(start: Start) -> None:

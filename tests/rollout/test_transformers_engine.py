@@ -8,30 +8,15 @@ from typing import get_args
 
 import pytest
 import torch
-from torch import Tensor
-from transformers import MambaConfig, MambaForCausalLM, PreTrainedModel
+from transformers import MambaConfig, MambaForCausalLM
 
-from rollout import Completion, Engine, EngineError, Sampling, TransformersEngine
-from rollout.sampler import sampling_logprobs
+from rollout import Engine, EngineError, Sampling, TransformersEngine
+from tests.rollout.reference import assert_drawn_from, by_sample
 from tests.rollout.tiny import CHAT_TEMPLATE, Architecture, character_tokenizer, tiny_model
 
 TOKENIZER = character_tokenizer(CHAT_TEMPLATE)
 PROMPTS = ["3+5-2=", "a", "hello world this is", "12*(4+5)", "x", "Let us count: 1, 2, 3"]
 ARCHITECTURES = get_args(Architecture)
-
-
-def by_sample(completions: list[Completion]) -> dict[tuple[int, int], Completion]:
-    found = {(c.prompt_index, c.sample_index): c for c in completions}
-    assert len(found) == len(completions)
-    return found
-
-
-def forward_logits(model: PreTrainedModel, completion: Completion) -> Tensor:
-    """Logits [completion tokens, V] of a plain forward over prompt and completion."""
-    ids = torch.tensor([completion.prompt_token_ids + completion.token_ids])
-    with torch.no_grad():
-        logits: Tensor = model(ids, attention_mask=torch.ones_like(ids)).logits[0]
-    return logits[len(completion.prompt_token_ids) - 1 : -1]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -52,10 +37,7 @@ def test_logprobs_are_those_of_a_teacher_forced_forward(
     engine = TransformersEngine(model, TOKENIZER, batch_size=4)
     completions = list(engine.generate(PROMPTS, 4, sampling))
     assert len(by_sample(completions)) == 24
-    for completion in completions:
-        expected = sampling_logprobs(forward_logits(model, completion), sampling)
-        drawn = expected.gather(1, torch.tensor(completion.token_ids)[:, None])[:, 0]
-        torch.testing.assert_close(torch.tensor(completion.logprobs), drawn, atol=1e-4, rtol=1e-4)
+    assert_drawn_from(model, completions, sampling)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -9,26 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
-from rollout import Completion, Engine, EngineConfig, EngineError, Sampling, VllmOptions, create_engine
-from rollout.sampler import sampling_logprobs
-from tests.rollout.tiny import CHAT_TEMPLATE, character_tokenizer, tiny_model
+from rollout import Engine, EngineConfig, EngineError, Sampling, VllmOptions, create_engine
+from tests.rollout.reference import PROMPTS, TOKENIZER, VLLM_SHAPE, assert_drawn_from, save_checkpoint
+from tests.rollout.tiny import tiny_model
 
 pytestmark = pytest.mark.vllm
 pytest.importorskip("vllm", reason="vllm is not installed")
-
-TOKENIZER = character_tokenizer(CHAT_TEMPLATE)
-PROMPTS = ["3+5-2=", "hello world", [{"role": "user", "content": "12*(4+5)"}], "x"]
-# vLLM's CPU attention has no kernels for heads narrower than 32.
-SHAPE = {"width": 64, "num_attention_heads": 2, "spread": 0.2}
-
-
-def save(model: PreTrainedModel, folder: Path) -> Path:
-    model.save_pretrained(folder)
-    TOKENIZER.save_pretrained(folder)
-    return folder
 
 
 def config_for(folder: Path, **extra: int) -> EngineConfig:
@@ -40,7 +28,7 @@ def config_for(folder: Path, **extra: int) -> EngineConfig:
 
 @pytest.fixture(scope="module")
 def model() -> PreTrainedModel:
-    return tiny_model(**SHAPE)
+    return tiny_model(**VLLM_SHAPE)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +41,7 @@ def started(
         torch.manual_seed(7)
         random.seed(7)
         if start:
-            made = create_engine(config_for(save(model, tmp_path_factory.mktemp("checkpoint"))))
+            made = create_engine(config_for(save_checkpoint(model, tmp_path_factory.mktemp("checkpoint"))))
         draws.append((torch.rand(1).item(), random.random()))
     yield made, draws[0] == draws[1]
     made.close()
@@ -73,20 +61,6 @@ def fresh(engine: Engine, model: PreTrainedModel) -> Iterator[Engine]:
     engine.load_weights(model.named_parameters(), version=0)
 
 
-def forward_logits(model: PreTrainedModel, completion: Completion) -> Tensor:
-    ids = torch.tensor([completion.prompt_token_ids + completion.token_ids])
-    with torch.no_grad():
-        logits: Tensor = model(ids, attention_mask=torch.ones_like(ids)).logits[0]
-    return logits[len(completion.prompt_token_ids) - 1 : -1]
-
-
-def assert_drawn_from(model: PreTrainedModel, completions: list[Completion], sampling: Sampling) -> None:
-    for completion in completions:
-        expected = sampling_logprobs(forward_logits(model, completion), sampling)
-        drawn = expected.gather(1, torch.tensor(completion.token_ids)[:, None])[:, 0]
-        torch.testing.assert_close(torch.tensor(completion.logprobs), drawn, atol=2e-3, rtol=2e-3)
-
-
 @pytest.mark.parametrize(
     "sampling",
     [
@@ -103,7 +77,7 @@ def test_logprobs_are_those_of_a_plain_forward(
     assert sorted((c.prompt_index, c.sample_index) for c in completions) == [
         (p, s) for p in range(4) for s in range(8)
     ]
-    assert_drawn_from(model, completions, sampling)
+    assert_drawn_from(model, completions, sampling, tolerance=2e-3)
     assert {c.finish_reason for c in completions} <= {"stop", "length"}
 
 
@@ -167,26 +141,26 @@ def test_two_generations_can_be_read_in_turns(engine: Engine) -> None:
 
 def test_new_weights_are_sampled_from(fresh: Engine) -> None:
     old = fresh.fingerprint()
-    other = tiny_model(seed=1, **SHAPE)
+    other = tiny_model(seed=1, **VLLM_SHAPE)
     fresh.load_weights(other.named_parameters(), version=3)
     assert fresh.fingerprint() != old
     sampling = Sampling(max_tokens=20)
     completions = list(fresh.generate(PROMPTS, 4, sampling))
     assert {c.policy_version for c in completions} == {3}
-    assert_drawn_from(other, completions, sampling)
+    assert_drawn_from(other, completions, sampling, tolerance=2e-3)
 
 
 def test_weights_replaced_during_a_generation_end_it(fresh: Engine) -> None:
     running = fresh.generate(PROMPTS, 40, Sampling(max_tokens=100))
     next(running)
-    fresh.load_weights(tiny_model(seed=2, **SHAPE).named_parameters(), version=1)
+    fresh.load_weights(tiny_model(seed=2, **VLLM_SHAPE).named_parameters(), version=1)
     with pytest.raises(EngineError, match="replaced during a generation"):
         list(running)
     assert len(list(fresh.generate(["x"], 2, Sampling(max_tokens=5)))) == 2
 
 
 def test_wrong_weights_are_refused(fresh: Engine) -> None:
-    weights = dict(tiny_model(**SHAPE).named_parameters())
+    weights = dict(tiny_model(**VLLM_SHAPE).named_parameters())
     with pytest.raises(EngineError, match=r"no weight 'model\.other'"):
         fresh.load_weights({"model.other": torch.zeros(1)}.items(), version=1)
     del weights["model.norm.weight"]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -24,25 +25,26 @@ from rollout import (
     TransformersEngine,
     create_engine,
 )
+from tests.rollout.reference import PROMPTS, TOKENIZER, VLLM_SHAPE, assert_drawn_from, save_checkpoint
+from tests.rollout.tiny import tiny_model
 
 pytestmark = pytest.mark.vllm
 pytest.importorskip("vllm", reason="vllm is not installed")
-
-from tests.rollout.test_vllm_engine import PROMPTS, SHAPE, TOKENIZER, assert_drawn_from, save
-from tests.rollout.tiny import tiny_model
 
 START_SECONDS = 180
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    folder = save(tiny_model(**SHAPE), tmp_path_factory.mktemp("served"))
+    folder = save_checkpoint(tiny_model(**VLLM_SHAPE), tmp_path_factory.mktemp("served"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = f"""-m vllm.entrypoints.cli.main serve {folder} --served-model-name tiny --host 127.0.0.1 --port {port}
-        --dtype float32 --max-model-len 128 --enforce-eager --logprobs-mode processed_logprobs
-        --no-enable-chunked-prefill --max-num-batched-tokens 32768 --gpu-memory-utilization 0.3"""
+    # Not `vllm serve`: that command of the CPU build looks for a package named vllm, and finds none.
+    command = f"""-m vllm.entrypoints.openai.api_server --model {folder} --served-model-name tiny
+        --host 127.0.0.1 --port {port} --dtype float32 --max-model-len 128 --enforce-eager
+        --logprobs-mode processed_logprobs --no-enable-chunked-prefill --max-num-batched-tokens 32768
+        --gpu-memory-utilization 0.3"""
     log = folder / "server.log"
     with log.open("w") as output:
         server = subprocess.Popen(
@@ -57,12 +59,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield create_engine(EngineConfig(kind="openai", model="tiny", server=options))
     finally:
         # The server's own worker processes go with it.
-        os.killpg(server.pid, signal.SIGTERM)
-        try:
-            server.wait(20)
-        except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+        server.wait()
 
 
 def wait_until_up(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
@@ -82,12 +81,12 @@ def wait_until_up(address: str, server: subprocess.Popen[bytes], log: Path) -> N
 def test_tokens_and_logprobs_are_those_of_the_model(engine: Engine, sampling: Sampling) -> None:
     completions = list(engine.generate(PROMPTS, 4, sampling))
     assert len({(c.prompt_index, c.sample_index) for c in completions}) == 16
-    assert_drawn_from(tiny_model(**SHAPE), completions, sampling)
+    assert_drawn_from(tiny_model(**VLLM_SHAPE), completions, sampling, tolerance=2e-3)
 
 
 def test_greedy_is_that_of_the_transformers_engine(engine: Engine) -> None:
     sampling = Sampling(temperature=0, max_tokens=30)
-    reference = TransformersEngine(tiny_model(**SHAPE), TOKENIZER)
+    reference = TransformersEngine(tiny_model(**VLLM_SHAPE), TOKENIZER)
     expected = {c.prompt_index: c for c in reference.generate(PROMPTS, 1, sampling)}
     for completion in engine.generate(PROMPTS, 1, sampling):
         wanted = expected[completion.prompt_index]
@@ -104,5 +103,5 @@ def test_stop_strings_seeds_and_refusals(engine: Engine) -> None:
         whole = free[completion.sample_index]
         cut = whole.find(stop[0])
         assert completion.text == (whole if cut < 0 else whole[: cut + 2])
-    with pytest.raises(EngineError, match="refuses the request, HTTP 400: .*128"):
+    with pytest.raises(EngineError, match=r"refuses the request, HTTP 400: .*128"):
         list(engine.generate(["b" * 200], 1, Sampling(max_tokens=10)))
