@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from verifiers.math import compare
-from verifiers.math.evaluate import Exhausted, NotExact, TooLarge, exact, start_budget
+from verifiers.math.evaluate import Exhausted, NotExact, NotNumeric, TooLarge, exact, start_budget
 from verifiers.math.normalisation import canonical_latex, squeezed
 from verifiers.math.numbers import parse_rational
 from verifiers.math.parser import Unparsed, parse
@@ -175,18 +175,19 @@ def _parsed(ours: str, theirs: str, options: Options) -> Outcome:
     if bool(_LABEL.search(ours)) != bool(_LABEL.search(theirs)):
         # "Maximum = 2, Minimum = 1" where the other side gives the values without labels.
         ours, theirs = _LABEL.sub("", ours), _LABEL.sub("", theirs)
-    times = _TIME.match(ours), _TIME.match(theirs)
+    times = _TIME.match(ours.replace(" ", "")), _TIME.match(theirs.replace(" ", ""))
     if times[0] and times[1]:
         same = _clock(times[0]) == _clock(times[1])
         return Outcome(same, "time", "the same time" if same else "another time")
     left, left_fault = _readings(ours)
     right, right_fault = _readings(theirs)
-    if not right:
-        without = without_qualifier(theirs)
-        right, _ = _readings(without) if without != theirs and without else ([], "")
-    if not left:
-        without = without_qualifier(ours)
-        left, _ = _readings(without) if without != ours and without else ([], "")
+    if not left or not right:
+        plainer = without_qualifier(ours), without_qualifier(theirs)
+        qualifiers = [squeezed(text[len(rest) :]) for text, rest in zip((ours, theirs), plainer, strict=True)]
+        if all(qualifiers) and qualifiers[0] != qualifiers[1]:
+            return Outcome(None, "undecided", "the two say different things of their letters")
+        left = left or (_readings(plainer[0])[0] if qualifiers[0] and plainer[0] else [])
+        right = right or (_readings(plainer[1])[0] if qualifiers[1] and plainer[1] else [])
     if not right:
         return Outcome(None, "undecided", f"the gold answer can't be read as mathematics: {right_fault}")
     if not left:
@@ -307,7 +308,7 @@ class Decider:
             assert isinstance(ours, Relation)
             assert isinstance(theirs, Relation)
             return self.in_order(ours.terms, theirs.terms)
-        ours_named, theirs_named = self.named(ours), self.named(theirs)
+        ours_named, theirs_named = self.named(ours, approximate=_shows_approximation(theirs)), self.named(theirs)
         if ours_named is False or theirs_named is False:
             return False
         if ours_named or theirs_named:
@@ -362,7 +363,7 @@ class Decider:
         found = self.equal(other, named.value) if not isinstance(other, Relation) else None
         return found
 
-    def named(self, node: Node) -> Named | bool | None:
+    def named(self, node: Node, *, approximate: bool | None = None) -> Named | bool | None:
         """Name and value of "x = 3"; False for a chain that contradicts itself; None for anything else."""
         if not isinstance(node, Relation) or not set(node.operators) <= {"=", "~", "=="}:
             return None
@@ -370,6 +371,8 @@ class Decider:
         if ("~" in operators and _name(terms[0]) is None) or (operators.count("~") and len(terms) > 2):
             # What stands behind "approximately" only illustrates the exact value.
             first = operators.index("~")
+            if approximate is not None and not _approximates(terms[first], terms[first + 1], strict=approximate):
+                return False
             terms, operators = terms[: first + 1], operators[:first]
         if terms[0] in (Sym("i"), Sym("e")) and len(terms) == 2 and not compare.has_symbol(terms[1], str(terms[0])):
             # In "i = 3" the letter is the problem's variable.
@@ -587,7 +590,7 @@ class Decider:
         if compare.constant_ratio(left, right) is not None:
             return True
         for name in sorted(names[0] & names[1]):
-            if len(names[0] | names[1]) > 1 and compare.same_roots(left, right, name):
+            if names[0] == names[1] and len(names[0]) > 1 and compare.same_roots(left, right, name):
                 return True
         return False
 
@@ -671,15 +674,23 @@ class Decider:
         """3:1 against 6:2, or against the number 3."""
         left, right = _ratio_terms(ours), _ratio_terms(theirs)
         if len(left) == len(right) > 1:
-            for a, b in zip(left[1:], right[1:], strict=True):
-                found = compare.same_value(Call("mul", (left[0], b)), Call("mul", (right[0], a)))
-                if found is not True:
-                    return found
-            return True
+            return self.proportional(left, right)
         found = compare.same_value(ours, theirs)
         if found is not True and self.options.rounding and self.rounds(ours, theirs):
             return True
         return found
+
+    def proportional(self, left: Sequence[Node], right: Sequence[Node]) -> bool | None:
+        """Whether one sequence is a multiple of the other: every two terms have the same ratio."""
+        zero = Num(Fraction(0))
+        for a, b in zip(left, right, strict=True):
+            if (compare.same_value(a, zero) is True) != (compare.same_value(b, zero) is True):
+                return False
+        for (a, b), (c, d) in itertools.combinations(list(zip(left, right, strict=True)), 2):
+            found = compare.same_value(Call("mul", (a, d)), Call("mul", (b, c)))
+            if found is not True:
+                return found
+        return True
 
     def equal_based(self, ours: Node, theirs: Node) -> bool | None:
         if isinstance(ours, Based) and isinstance(theirs, Based):
@@ -749,6 +760,33 @@ def _unwrap(node: Node) -> Node:
     if isinstance(node, Call) and node.head == "plus":
         return _unwrap(node.args[0])
     return node
+
+
+def _shows_approximation(node: Node) -> bool:
+    return isinstance(node, Relation) and "~" in node.operators
+
+
+def _approximates(value: Node, shown: Node, *, strict: bool) -> bool:
+    """Whether a shown decimal is the value: within a twentieth, or, strictly, at every digit it shows."""
+    try:
+        ours = compare.numeric_order(_quantity_value(value))
+        theirs = compare.numeric_order(_quantity_value(shown))
+    except NotNumeric:
+        return True
+    plain, unit = _quantity(shown)
+    plain = plain.args[0] if isinstance(plain, Call) and plain.head == "neg" else plain
+    if not isinstance(plain, Num) or not strict:
+        return bool(abs(ours - theirs) <= abs(ours) / 20)
+    step = Fraction(1, 10**plain.decimals * (100 if unit == (("%", 1),) else 1))
+    if not plain.decimals:
+        zeros = len(str(plain.value)) - len(str(plain.value).rstrip("0"))
+        step *= 10**zeros
+    return bool(abs(ours - theirs) <= float(step))
+
+
+def _quantity_value(node: Node) -> Node:
+    value, unit = _quantity(node)
+    return Call("div", (value, Num(Fraction(100)))) if unit == (("%", 1),) else value
 
 
 def _without_declaration(node: Node) -> Node:

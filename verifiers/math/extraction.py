@@ -7,6 +7,7 @@ training run with a protocol must reward the protocol. All patterns are linear i
 
 from __future__ import annotations
 
+import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -427,7 +428,13 @@ def extract(response: str, rules: tuple[str, ...]) -> Extraction:
 
 
 def gold_text(gold: str) -> str:
-    """The answer in a gold that may be a whole solution: its boxes, or what follows ####."""
+    """The answer in a gold that may be a whole solution: its boxes, what follows ####, or a JSON list of answers."""
+    if gold.startswith('["') and gold.endswith('"]'):
+        try:
+            answers = json.loads(gold)
+        except ValueError:
+            return gold
+        return ", ".join(answers) if all(isinstance(answer, str) for answer in answers) else gold
     if "\\boxed" in gold:
         found = _last_boxes(gold)
         if found is not None and found.answer:
