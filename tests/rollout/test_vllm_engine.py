@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -175,3 +178,12 @@ def test_prompts_that_leave_no_room_are_refused(engine: Engine) -> None:
 
 def test_starting_leaves_the_random_numbers_of_the_process_alone(started: tuple[Engine, bool]) -> None:
     assert started[1]
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs a core for each of two workers")
+def test_two_workers_share_the_model_and_take_new_weights(tmp_path: Path) -> None:
+    environment = {**os.environ, "VLLM_CPU_OMP_THREADS_BIND": "0|1"}
+    command = [sys.executable, "-m", "tests.rollout.two_workers", str(tmp_path)]
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
+    assert "both weights were sampled from" in done.stdout, done.stderr[-3000:]
