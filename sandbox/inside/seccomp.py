@@ -27,7 +27,7 @@ FLAG_WAIT_KILLABLE = 32
 
 CLONE_THREAD = 0x00010000
 
-_LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _AND, _RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
+_LOAD, _JUMP, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _AND, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x54, 0x06
 
 
 class Condition(NamedTuple):
@@ -118,13 +118,28 @@ def process_tree_rules() -> list[Rule]:
     return rules + [Rule(name, (), RET_ALLOW) for name in names.split()]
 
 
+Instruction = tuple[int, int, int, int]
+
+
 def assemble(rules: Iterable[Rule], default: int, machine: str | None = None) -> bytes:
     """BPF program that answers with the action of the first rule that matches, else with `default`.
 
-    Rules for calls that `machine` lacks are left out.
+    Rules for calls that `machine` lacks are left out. The calls are found by bisection: the kernel walks the
+    program for every call number when it is loaded, which happens once per run.
     """
     table = numbers(machine)
-    code: list[tuple[int, int, int, int]] = [
+    by_number: dict[int, list[Instruction]] = {}
+    for rule in rules:
+        if rule.name in table:
+            by_number.setdefault(table[rule.name], []).extend(_body(rule))
+    leaves: list[tuple[int, list[Instruction]]] = []
+    otherwise = [(_RETURN, 0, 0, default)]
+    for number in range(max(by_number) + 2):
+        body = [*by_number[number], *otherwise] if number in by_number else otherwise
+        body = body[: next(at for at in range(len(body)) if _returns_always(body, at)) + 1]
+        if not leaves or leaves[-1][1] != body:
+            leaves.append((number, body))
+    code = [
         (_LOAD, 0, 0, 4),
         (_JUMP_EQUAL, 1, 0, AUDIT_ARCH[machine or platform.machine()]),
         (_RETURN, 0, 0, RET_KILL),
@@ -132,30 +147,60 @@ def assemble(rules: Iterable[Rule], default: int, machine: str | None = None) ->
         # The x32 numbers are a second door to the same calls.
         (_JUMP_GREATER_EQUAL, 0, 1, 0x40000000),
         (_RETURN, 0, 0, RET_ERRNO | ENOSYS),
+        *_bisect(leaves),
     ]
-    for rule in rules:
-        if rule.name not in table:
-            continue
-        body: list[tuple[int, int, int, int]] = []
-        for condition in reversed(rule.conditions):
-            # A failed condition skips what follows it: the later checks, the return; it lands on the reload.
-            skip = len(body) + (1 if not body else 0)
-            check = [(_LOAD, 0, 0, 16 + 8 * condition.argument)]
-            if condition.mask != 0xFFFFFFFF:
-                check.append((_AND, 0, 0, condition.mask))
-            check.append((_JUMP_EQUAL, 0, skip, condition.value & 0xFFFFFFFF))
-            if not body:
-                body = [*check, (_RETURN, 0, 0, rule.action)]
-            else:
-                body = [*check, *body]
-        if rule.conditions:
-            body.append((_LOAD, 0, 0, 0))
-        else:
-            body = [(_RETURN, 0, 0, rule.action)]
-        code.append((_JUMP_EQUAL, 0, len(body), table[rule.name]))
-        code += body
-    code.append((_RETURN, 0, 0, default))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+
+
+def _body(rule: Rule) -> list[Instruction]:
+    """Instructions that return the rule's action where its conditions hold, and else go on behind themselves."""
+    body: list[Instruction] = [(_RETURN, 0, 0, rule.action)]
+    for condition in reversed(rule.conditions):
+        check = [(_LOAD, 0, 0, 16 + 8 * condition.argument)]
+        if condition.mask != 0xFFFFFFFF:
+            check.append((_AND, 0, 0, condition.mask))
+        body = [*check, (_JUMP_EQUAL, 0, len(body), condition.value & 0xFFFFFFFF), *body]
+    return body
+
+
+def _returns_always(body: list[Instruction], at: int) -> bool:
+    """Whether no path goes on behind the return at `at`: no jump before it leads past it."""
+    if body[at][0] != _RETURN:
+        return False
+    return all(
+        step[0] != _JUMP_EQUAL or where + 1 + max(step[1], step[2]) <= at
+        for where, step in enumerate(body[:at])
+    )
+
+
+def _bisect(leaves: list[tuple[int, list[Instruction]]]) -> list[Instruction]:
+    if len(leaves) == 1:
+        return leaves[0][1]
+    middle = len(leaves) // 2
+    left, right = _bisect(leaves[:middle]), _bisect(leaves[middle:])
+    return [(_JUMP_GREATER_EQUAL, 0, 1, leaves[middle][0]), (_JUMP, 0, 0, len(left)), *left, *right]
+
+
+def interpret(program: bytes, number: int, arguments: tuple[int, ...] = (), *, architecture: int) -> int:
+    """The action of `program` for one system call, by a plain interpreter: for tests on any machine."""
+    padded = [*arguments, 0, 0, 0, 0, 0, 0][:6]
+    data = struct.pack("=IIQ6Q", number & 0xFFFFFFFF, architecture, 0, *padded)
+    at, value = 0, 0
+    while True:
+        code, if_true, if_false, operand = struct.unpack_from("=HBBI", program, 8 * at)
+        at += 1
+        if code == _LOAD:
+            value = struct.unpack_from("=I", data, operand)[0]
+        elif code == _AND:
+            value &= operand
+        elif code == _JUMP:
+            at += operand
+        elif code == _JUMP_EQUAL:
+            at += if_true if value == operand else if_false
+        elif code == _JUMP_GREATER_EQUAL:
+            at += if_true if value >= operand else if_false
+        else:
+            return int(operand)
 
 
 class _Program(ctypes.Structure):

@@ -17,11 +17,16 @@ import select
 import signal
 import site
 import socket
+import struct
 import sys
 import time
 from typing import Any
 
 from . import entry, jail, landlock, linux, seccomp
+
+COUNT_SECONDS = 0.02
+# Stands in the filter for the number of the process that it will bind.
+_ANY_PID = b"\xfe\xed\xfa\x7f"
 
 
 class Zygote:
@@ -33,6 +38,8 @@ class Zygote:
         self.control = control
         self.tier: str = config["tier"]
         self.user: int | None = config["user"]
+        # The kernel counts processes by user: where the user has others, this zygote counts itself.
+        self.shared_user = self.tier != "namespaces" and self.user is None
         self.own_namespace = own_namespace
         self.scratch_size: tuple[int, int] | None = None
         self.clean: tuple[int, ...] = ()
@@ -40,7 +47,8 @@ class Zygote:
         self.landlock = -1
         if self.tier == "landlock" or (self.tier == "namespaces" and landlock.version() >= 4):
             self.landlock = landlock.ruleset(None if self.tier == "namespaces" else _readable(config))
-        self.filter = _filter(1)
+        rules = [*seccomp.base_rules(), *seccomp.single_process_rules(struct.unpack("=I", _ANY_PID)[0])]
+        self.filter = seccomp.assemble(rules, seccomp.RET_ERRNO | seccomp.EPERM)
 
     def serve(self) -> None:
         """Answer requests until the supervisor hangs up."""
@@ -111,7 +119,11 @@ class Zygote:
                 if hit is None and (cpu >= limits["cpu"] or wall >= limits["wall"]):
                     hit = "cpu" if cpu >= limits["cpu"] else "wall"
                     _kill(pid)
+                if hit is None and self.shared_user and _threads(pid) > limits["threads"] + 1:
+                    hit = "processes"
+                    _kill(pid)
                 pause = min(limits["cpu"] - cpu, limits["wall"] - wall) if hit is None else 1.0
+                pause = min(pause, COUNT_SECONDS) if self.shared_user else pause
                 events = poll.poll(max(1, int(1000 * pause) + 1))
                 ready = {descriptor for descriptor, _ in events}
                 if handle in ready:
@@ -149,8 +161,7 @@ class Zygote:
             if self.tier == "namespaces":
                 os.chdir(jail.SCRATCH)
             self._lock_up()
-            with open(job, "rb") as file:
-                payload = json.load(file)
+            payload = json.loads(_read_all(job))
             for name in [name for name in sys.modules if name.partition(".")[0] == "inside"]:
                 del sys.modules[name]
             code = entry.run(payload)
@@ -185,12 +196,13 @@ class Zygote:
             resource.RLIMIT_CPU: int(limits["cpu"]) + 2,
             resource.RLIMIT_FSIZE: limits["file_size"],
             resource.RLIMIT_NOFILE: limits["open_files"],
-            resource.RLIMIT_NPROC: limits["threads"] + 1,
             resource.RLIMIT_CORE: 0,
             resource.RLIMIT_MEMLOCK: 0,
             resource.RLIMIT_MSGQUEUE: 0,
             resource.RLIMIT_SIGPENDING: 256,
         }
+        if not self.shared_user:
+            settings[resource.RLIMIT_NPROC] = limits["threads"] + 1
         for kind, value in settings.items():
             hard = resource.getrlimit(kind)[1]
             value = value if hard == resource.RLIM_INFINITY else min(value, hard)
@@ -202,7 +214,6 @@ class Zygote:
 
     def _lock_up(self) -> None:
         kept = 0
-        linux.drop_bounding_set()
         if self.user is not None:
             if self.tier == "landlock" and not jail.everybody_reads_interpreter():
                 # Landlock decides what is read; the interpreter may lie in a folder of root's.
@@ -217,12 +228,8 @@ class Zygote:
             landlock.enter(self.landlock)
             os.close(self.landlock)
         if self.tier != "none":
-            seccomp.install(self.filter if self.tier == "namespaces" else _filter(os.getpid()))
-
-
-def _filter(own_pid: int) -> bytes:
-    rules = [*seccomp.base_rules(), *seccomp.single_process_rules(own_pid)]
-    return seccomp.assemble(rules, seccomp.RET_ERRNO | seccomp.EPERM)
+            own = struct.pack("=I", os.getpid())
+            seccomp.install(self.filter.replace(_ANY_PID, own))
 
 
 def _readable(config: dict[str, Any]) -> list[str]:
@@ -237,6 +244,19 @@ def _clock(clock: int) -> float:
         if error.errno != errno.EINVAL:
             raise
         return 0.0
+
+
+def _read_all(descriptor: int) -> bytes:
+    data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+    os.close(descriptor)
+    return data
+
+
+def _threads(pid: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except FileNotFoundError:
+        return 0
 
 
 def _kill(pid: int) -> None:
@@ -263,6 +283,7 @@ def _settle(control: socket.socket, config: dict[str, Any]) -> Zygote:
     site.setquit()
     os.environ.clear()
     sys.executable, sys.orig_argv = "", []
+    linux.drop_bounding_set()
     gc.collect()
     gc.freeze()
     return Zygote(control, config, own_namespace, statm)
