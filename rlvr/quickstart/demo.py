@@ -64,7 +64,7 @@ class DemoConfig(BaseModel):
     held_out: int = Field(default=400, ge=20, description="Held-out problems.")
     warm_start_steps: int = Field(default=1600, ge=1, description="Optimizer steps of the warm start.")
     rollouts: int = Field(default=16, ge=4, description="Rollouts per problem for its pass rate, at most.")
-    train_steps: int = Field(default=30, ge=1, description="Rollout steps of DAPO.")
+    train_steps: int = Field(default=25, ge=1, description="Rollout steps of DAPO.")
     prompts_per_step: int = Field(default=32, ge=1, description="Prompts (groups) that a step learns from.")
     group_size: int = Field(default=16, ge=2, description="Responses to each prompt.")
 

@@ -71,7 +71,7 @@ def caught_table(found: Sequence[Caught]) -> Table:
     table.add_column("planted in the raw file", no_wrap=True)
     table.add_column("lines", justify="right")
     table.add_column("should end at", no_wrap=True)
-    for heading in ("did", "elsewhere", "in the set"):
+    for heading in ("did", "other", "in set"):
         table.add_column(heading, justify="right")
     for item in found:
         stage = EXPECTED_STAGE[item.kind] or "the data set"
@@ -85,6 +85,14 @@ def evaluations(metrics: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     lines = metrics.read_text(encoding="utf-8").splitlines()
     rows = [row for line in lines if (row := json.loads(line))["kind"] == "eval"]
     return rows[0], rows[-1]
+
+
+def careful_share(record: Path) -> float:
+    """Share of a step's sampled responses that show work before their answer."""
+    import pyarrow.parquet as pq
+
+    responses = pq.read_table(record, columns=["response"])["response"].to_pylist()
+    return sum(not response.startswith("\\boxed") for response in responses) / len(responses)
 
 
 def before_after_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
@@ -105,17 +113,26 @@ def _share(row: Mapping[str, Any], value: str, bounds: str) -> str:
     return f"{row[value]:.3f} [{row[f'{bounds}_low']:.3f}, {row[f'{bounds}_high']:.3f}]"
 
 
+_MEANS = (
+    "The warm start half taught the model to work carefully; training made that its habit. It learned no "
+    "arithmetic that the warm start had not shown."
+)
+
+
 def print_result(result: DemoResult, console: Console) -> None:
     """Before and after, how long it took, where everything is, and what to run next."""
     folder = result.folder
     console.print()
     console.print(before_after_table(result.before, result.after))
     times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
-    last = sorted((folder / "run" / "rollouts").glob("step-*.parquet"))[-1]
+    records = sorted((folder / "run" / "rollouts").glob("step-*.parquet"))
+    first, last = records[0], records[-1]
+    shares = [careful_share(record) for record in (first, last)]
+    improved = result.after["greedy_low"] > result.before["greedy_high"]
     lines = [
+        f"training responses that show their work: {shares[0]:.0%} in the first step, {shares[1]:.0%} in the last",
+        *([_MEANS] if improved else []),
         f"time: {sum(result.seconds.values()):.0f} s ({times})",
-        "",
-        "The model learned to choose careful work, which the warm start had half taught it; no new arithmetic.",
         "",
         f"report      {result.report}",
         f"data set    {folder}/curated    (data.parquet, card.md, lineage.parquet, config.yaml)",
