@@ -18,7 +18,8 @@ from verifiers.math.evaluate import Evaluator, NotExact, NotNumeric, OutOfDomain
 from verifiers.math.syntax import Call, Node, Num, Sym, variables, walk
 
 _RANGES = (
-    (1.2, 2.8), (0.15, 0.85), (3.1, 7.9), (-0.85, -0.15), (0.1, 0.9), (-4.5, -1.2), (0.4, 1.9), (11.0, 19.0), (0.02, 0.3),
+    (1.2, 2.8), (0.15, 0.85), (3.1, 7.9), (-0.85, -0.15), (0.1, 0.9), (-4.5, -1.2), (0.4, 1.9),
+    (11.0, 19.0), (0.02, 0.3),
 )  # fmt: skip
 _ENOUGH = 4
 LONG_DECIMAL = 12

@@ -308,7 +308,10 @@ class Decider:
             assert isinstance(ours, Relation)
             assert isinstance(theirs, Relation)
             return self.in_order(ours.terms, theirs.terms)
-        ours_named, theirs_named = self.named(ours, approximate=_shows_approximation(theirs)), self.named(theirs)
+        ours_named, theirs_named = (
+            self.named(ours, approximate=_shows_approximation(theirs)),
+            self.named(theirs),
+        )
         if ours_named is False or theirs_named is False:
             return False
         if ours_named or theirs_named:
@@ -371,10 +374,16 @@ class Decider:
         if ("~" in operators and _name(terms[0]) is None) or (operators.count("~") and len(terms) > 2):
             # What stands behind "approximately" only illustrates the exact value.
             first = operators.index("~")
-            if approximate is not None and not _approximates(terms[first], terms[first + 1], strict=approximate):
+            if approximate is not None and not _approximates(
+                terms[first], terms[first + 1], strict=approximate
+            ):
                 return False
             terms, operators = terms[: first + 1], operators[:first]
-        if terms[0] in (Sym("i"), Sym("e")) and len(terms) == 2 and not compare.has_symbol(terms[1], str(terms[0])):
+        if (
+            terms[0] in (Sym("i"), Sym("e"))
+            and len(terms) == 2
+            and not compare.has_symbol(terms[1], str(terms[0]))
+        ):
             # In "i = 3" the letter is the problem's variable.
             return Named(Sym("i") if terms[0] == Sym("i") else Sym("e"), terms[1])
         names = list(itertools.takewhile(lambda term: _name(term) is not None, terms[:-1]))
@@ -972,7 +981,12 @@ def _quantity(node: Node) -> tuple[Node, tuple[tuple[str, int], ...]]:
 
 def _with_letter_unit(node: Node, other: Node) -> Node:
     """1 m beside 100 cm: a letter behind a number is a unit where the other side's unit is of its kind."""
-    if isinstance(node, Call) and node.head == "mul" and isinstance(node.args[1], Sym) and isinstance(other, Quantity):
+    if (
+        isinstance(node, Call)
+        and node.head == "mul"
+        and isinstance(node.args[1], Sym)
+        and isinstance(other, Quantity)
+    ):
         unit = ((node.args[1].name, 1),)
         if unit[0][0] in UNITS and convert(unit)[0] == convert(other.unit)[0] and not variables(node.args[0]):
             return Quantity(node.args[0], unit)

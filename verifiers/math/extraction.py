@@ -250,10 +250,11 @@ def _hash_line(text: str) -> Extraction | None:
     found = _last_of(_HASH.finditer(text))
     if found is None or not found.group(1).strip():
         return None
-    boxed = _last_boxes(found.group(1))
+    line = found.group(1)[:3000]
+    boxed = _last_boxes(line)
     if boxed is not None:
         return Extraction(boxed.answer, "hash", boxed.reason, found.start())
-    return _sentence(found.group(1), "hash", found.start())
+    return _sentence(line, "hash", found.start())
 
 
 _BOLD = re.compile(r"\*\*([^*\n]{1,200})\*\*")

@@ -12,20 +12,31 @@ _GREEK = {
     "Φ": "Phi", "Ψ": "Psi", "Ω": "Omega", "π": "pi",
 }  # fmt: skip
 _UNICODE = {
-    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-", "＋": "+", "，": ",", "、": ",", "；": ";",
-    "：": ":", "∶": ":", "（": "(", "）": ")", "［": "[", "］": "]", "｛": "{", "｝": "}", "＝": "=", "＜": "<", "＞": ">",
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-", "＋": "+", "，": ",", "、": ",",
+    "；": ";",
+    "：": ":", "∶": ":", "（": "(", "）": ")", "［": "[", "］": "]", "｛": "{", "｝": "}", "＝": "=", "＜": "<",
+    "＞": ">",
     "％": "%", "｜": "|", "∣": "|", "‖": "\\|", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u3000": " ",
-    "\u2002": " ", "\u2003": " ", "\u2005": " ", "\u200b": "", "\ufeff": "", "\u2061": "", "\u2062": "", "’": "'", "′": "'", "‘": "'",
-    "×": "\\times ", "✕": "\\times ", "⋅": "\\cdot ", "·": "\\cdot ", "∙": "\\cdot ", "•": "\\cdot ", "÷": "\\div ", "∞": "\\infty ",
-    "√": "\\sqrt ", "∛": "\\sqrt[3] ", "≤": "\\le ", "≦": "\\le ", "⩽": "\\le ", "≥": "\\ge ", "≧": "\\ge ", "⩾": "\\ge ",
+    "\u2002": " ", "\u2003": " ", "\u2005": " ", "\u200b": "", "\ufeff": "", "\u2061": "", "\u2062": "",
+    "’": "'", "′": "'", "‘": "'",
+    "×": "\\times ", "✕": "\\times ", "⋅": "\\cdot ", "·": "\\cdot ", "∙": "\\cdot ", "•": "\\cdot ",
+    "÷": "\\div ", "∞": "\\infty ",
+    "√": "\\sqrt ", "∛": "\\sqrt[3] ", "≤": "\\le ", "≦": "\\le ", "⩽": "\\le ", "≥": "\\ge ",
+    "≧": "\\ge ", "⩾": "\\ge ",
     "≠": "\\ne ", "≈": "\\approx ", "≅": "\\cong ", "≡": "\\equiv ", "±": "\\pm ", "∓": "\\mp ", "∪": "\\cup ",
-    "⋃": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∉": "\\notin ", "⊂": "\\subset ", "⊆": "\\subseteq ", "∅": "\\emptyset ",
-    "ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}", "ℕ": "\\mathbb{N}", "ℚ": "\\mathbb{Q}", "ℂ": "\\mathbb{C}", "°": "^\\circ ",
-    "º": "^\\circ ", "∠": "\\angle ", "△": "\\triangle ", "∀": "\\forall ", "∃": "\\exists ", "→": "\\to ", "⇒": "\\Rightarrow ",
-    "⌊": "\\lfloor ", "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ", "⟨": "\\langle ", "⟩": "\\rangle ", "∑": "\\sum ",
-    "∏": "\\prod ", "∫": "\\int ", "…": "\\ldots ", "⋯": "\\cdots ", "½": "\\frac{1}{2}", "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}",
+    "⋃": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∉": "\\notin ", "⊂": "\\subset ", "⊆": "\\subseteq ",
+    "∅": "\\emptyset ",
+    "ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}", "ℕ": "\\mathbb{N}", "ℚ": "\\mathbb{Q}", "ℂ": "\\mathbb{C}",
+    "°": "^\\circ ",
+    "º": "^\\circ ", "∠": "\\angle ", "△": "\\triangle ", "∀": "\\forall ", "∃": "\\exists ", "→": "\\to ",
+    "⇒": "\\Rightarrow ",
+    "⌊": "\\lfloor ", "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ", "⟨": "\\langle ",
+    "⟩": "\\rangle ", "∑": "\\sum ",
+    "∏": "\\prod ", "∫": "\\int ", "…": "\\ldots ", "⋯": "\\cdots ", "½": "\\frac{1}{2}",
+    "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}",
     "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}", "⅕": "\\frac{1}{5}", "⅙": "\\frac{1}{6}", "⅛": "\\frac{1}{8}",
-    "ℏ": "\\hbar ", "ℓ": "\\ell ", "∖": "\\setminus ", "∧": "\\land ", "∨": "\\lor ", "¬": "\\neg ", "£": "\\pounds ", "€": "\\euro ", "¥": "\\yen ", "￥": "\\yen ", "“": '"', "”": '"',
+    "ℏ": "\\hbar ", "ℓ": "\\ell ", "∖": "\\setminus ", "∧": "\\land ", "∨": "\\lor ", "¬": "\\neg ",
+    "£": "\\pounds ", "€": "\\euro ", "¥": "\\yen ", "￥": "\\yen ", "“": '"', "”": '"',
 }  # fmt: skip
 _TABLE = str.maketrans(
     _UNICODE
@@ -42,8 +53,10 @@ _SUBSCRIPT_RUN = re.compile("[₀₁₂₃₄₅₆₇₈₉₊₋ₙₖᵢⱼ]+
 _HTML_SCRIPT = re.compile(r"<su([pb])>(.{0,200}?)</su[pb]>")
 # JSON and Python escapes that were read once too often: form feed + "rac" was \frac.
 _DAMAGED = (
-    ("\x0crac", "\\frac"), ("\x0corall", "\\forall"), ("\textcirc", "\\textcirc"), ("\times", "\\times"), ("\tan", "\\tan"),
-    ("\theta", "\\theta"), ("\to", "\\to"), ("\x08eta", "\\beta"), ("\x08egin", "\\begin"), ("\x08oxed", "\\boxed"),
+    ("\x0crac", "\\frac"), ("\x0corall", "\\forall"), ("\textcirc", "\\textcirc"), ("\times", "\\times"),
+    ("\tan", "\\tan"),
+    ("\theta", "\\theta"), ("\to", "\\to"), ("\x08eta", "\\beta"), ("\x08egin", "\\begin"), ("\x08oxed",
+    "\\boxed"),
     ("\x08inom", "\\binom"), ("\right", "\\right"), ("\rangle", "\\rangle"), ("\rfloor", "\\rfloor"),
     ("\rceil", "\\rceil"), ("\neq", "\\neq"), ("\notin", "\\notin"), ("\x0bec", "\\vec"),
 )  # fmt: skip

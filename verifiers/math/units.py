@@ -6,8 +6,10 @@ import re
 from fractions import Fraction
 
 # name: (dimension, factor to the base unit). Prefixes are spelled out, so that no name means two things.
-_LENGTH = {"m": 1, "km": 1000, "cm": Fraction(1, 100), "mm": Fraction(1, 1000), "dm": Fraction(1, 10), "nm": Fraction(1, 10**9),
-           "in": Fraction(254, 10000), "ft": Fraction(3048, 10000), "yd": Fraction(9144, 10000), "mi": Fraction(1609344, 1000)}  # fmt: skip
+_LENGTH = {"m": 1, "km": 1000, "cm": Fraction(1, 100), "mm": Fraction(1, 1000), "dm": Fraction(1, 10),
+           "nm": Fraction(1, 10**9),
+           "in": Fraction(254, 10000), "ft": Fraction(3048, 10000), "yd": Fraction(9144, 10000),
+           "mi": Fraction(1609344, 1000)}  # fmt: skip
 _TIME = {"s": 1, "min": 60, "h": 3600, "day": 86400, "week": 604800, "ms": Fraction(1, 1000)}
 _MASS = {
     "g": 1,
@@ -18,8 +20,10 @@ _MASS = {
     "oz": Fraction(45359237, 1600000),
 }
 _VOLUME = {"L": 1, "mL": Fraction(1, 1000)}
-_OTHER = ("N", "J", "W", "kW", "V", "A", "Hz", "Pa", "K", "C", "F", "ohm", "mol", "eV", "T", "rad", "dollar", "cent", "pound",
-          "euro", "yuan", "month", "year", "acre", "hectare", "rupee", "ppm", "rpm", "amp", "volt", "unit")  # fmt: skip
+_OTHER = ("N", "J", "W", "kW", "V", "A", "Hz", "Pa", "K", "C", "F", "ohm", "mol", "eV", "T", "rad",
+          "dollar", "cent", "pound",
+          "euro", "yuan", "month", "year", "acre", "hectare", "rupee", "ppm", "rpm", "amp", "volt",
+          "unit")  # fmt: skip
 UNITS: dict[str, tuple[str, Fraction]] = (
     {name: ("length", Fraction(factor)) for name, factor in _LENGTH.items()}
     | {name: ("time", Fraction(factor)) for name, factor in _TIME.items()}
@@ -28,13 +32,20 @@ UNITS: dict[str, tuple[str, Fraction]] = (
     | {name: (name, Fraction(1)) for name in _OTHER}
 )
 _ALIASES = {
-    "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "centimeter": "cm", "centimetre": "cm", "millimeter": "mm",
-    "millimetre": "mm", "inch": "in", "inches": "in", "foot": "ft", "feet": "ft", "yard": "yd", "mile": "mi", "second": "s", "sec": "s",
-    "minute": "min", "mins": "min", "hour": "h", "hr": "h", "hrs": "h", "gram": "g", "kilogram": "kg", "kgs": "kg", "milligram": "mg",
-    "ton": "t", "tonne": "t", "lbs": "lb", "ounce": "oz", "liter": "L", "litre": "L", "milliliter": "mL", "millilitre": "mL",
-    "ml": "mL", "l": "L", "newton": "N", "joule": "J", "watt": "W", "ampere": "amp", "kelvin": "K", "celsius": "C", "fahrenheit": "F",
-    "degree": "deg", "radian": "rad", "dollars": "dollar", "cents": "cent", "usd": "dollar", "euros": "euro", "units": "unit",
-    "yr": "year", "yrs": "year", "dy": "day", "miles": "mi", "metres": "m", "mph": "mi/h", "kmh": "km/h", "kph": "km/h",
+    "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "centimeter": "cm",
+    "centimetre": "cm", "millimeter": "mm",
+    "millimetre": "mm", "inch": "in", "inches": "in", "foot": "ft", "feet": "ft", "yard": "yd",
+    "mile": "mi", "second": "s", "sec": "s",
+    "minute": "min", "mins": "min", "hour": "h", "hr": "h", "hrs": "h", "gram": "g", "kilogram": "kg",
+    "kgs": "kg", "milligram": "mg",
+    "ton": "t", "tonne": "t", "lbs": "lb", "ounce": "oz", "liter": "L", "litre": "L", "milliliter": "mL",
+    "millilitre": "mL",
+    "ml": "mL", "l": "L", "newton": "N", "joule": "J", "watt": "W", "ampere": "amp", "kelvin": "K",
+    "celsius": "C", "fahrenheit": "F",
+    "degree": "deg", "radian": "rad", "dollars": "dollar", "cents": "cent", "usd": "dollar",
+    "euros": "euro", "units": "unit",
+    "yr": "year", "yrs": "year", "dy": "day", "miles": "mi", "metres": "m", "mph": "mi/h", "kmh": "km/h",
+    "kph": "km/h",
     "pounds": "lb", "pound": "lb", "amps": "amp",
 }  # fmt: skip
 _POWER_WORDS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
