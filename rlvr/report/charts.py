@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-WIDTH, HEIGHT = 560, 250
-LEFT, RIGHT, TOP, BOTTOM = 56, 14, 12, 36
+WIDTH, HEIGHT = 420, 220
+LEFT, RIGHT, TOP, BOTTOM = 50, 12, 10, 38
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def line_chart(
     y_low = y_range[0] if y_range[0] is not None else min(ys)
     y_high = y_range[1] if y_range[1] is not None else max(ys)
     y_ticks = nice_ticks(y_low, y_high)
-    x_ticks = [tick for tick in nice_ticks(min(xs), max(xs), 7) if min(xs) <= tick <= max(xs)] or [min(xs)]
+    x_ticks = [tick for tick in nice_ticks(min(xs), max(xs), 6) if min(xs) <= tick <= max(xs)] or [min(xs)]
     x_span = (min(xs), max(xs)) if max(xs) > min(xs) else (min(xs) - 0.5, max(xs) + 0.5)
     x = Axis(*x_span, LEFT, WIDTH - RIGHT)
     y = Axis(y_ticks[0], y_ticks[-1], HEIGHT - BOTTOM, TOP)
@@ -171,7 +171,7 @@ def stacked_shares(
             f"<title>{escape(name)}</title></polygon>"
         )
         floor = top
-    ticks = [tick for tick in nice_ticks(xs[0], xs[-1], 7) if xs[0] <= tick <= xs[-1]] or [xs[0]]
+    ticks = [tick for tick in nice_ticks(xs[0], xs[-1], 6) if xs[0] <= tick <= xs[-1]] or [xs[0]]
     parts += _frame(ticks, [0, 25, 50, 75, 100], x, y, "step")
     return _svg(parts, label) + _legend([(name, colour) for name, _, colour in layers])
 
@@ -179,7 +179,10 @@ def stacked_shares(
 def histograms(
     bins: Sequence[str], layers: Sequence[tuple[str, Sequence[int], int]], *, label: str, x_label: str
 ) -> str:
-    """Bars side by side for each bin; `layers` are `(name, counts per bin, colour)`."""
+    """Bars side by side for each bin; `layers` are `(name, counts per bin, colour)`.
+
+    `bins` are names such as `0.1–0.2`, of which only the start is written under the bars.
+    """
     peak = max((count for _, counts, _ in layers for count in counts), default=0)
     if peak == 0:
         return '<p class="empty">nothing was measured</p>'
@@ -197,7 +200,7 @@ def histograms(
                 f'<rect class="bar c{colour}" x="{start + index * bar:.1f}" y="{top:.1f}" width="{bar:.1f}" '
                 f'height="{y(0) - top:.1f}"><title>{tip}</title></rect>'
             )
-        parts.append(_text(start + slot * 0.4, HEIGHT - BOTTOM + 16, name))
+        parts.append(_text(start + slot * 0.4, HEIGHT - BOTTOM + 16, name.split("–")[0]))
     return _svg(parts, label) + _legend([(name, colour) for name, _, colour in layers])
 
 
