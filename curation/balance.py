@@ -69,7 +69,7 @@ def keep_band(rows: Sequence[Row], difficulty: DifficultyConfig, seed: int) -> l
     """Keep what lies in the keep band, and of what lies outside the shares that are asked for."""
     low, high = difficulty.keep
     rates = [pass_rate(row) for row in rows]
-    inside = [rate is None or low <= rate <= high for rate in rates]
+    inside = [row.rate is None or row.facts["keep_probability"] >= 0.5 for row in rows]
     room = sum(inside)
     total_share = sum(difficulty.outside.values())
     extra: set[int] = set()
@@ -82,7 +82,7 @@ def keep_band(rows: Sequence[Row], difficulty: DifficultyConfig, seed: int) -> l
         if rate is None or inside[index] or index in extra:
             choices.append(Choice(True))
         else:
-            name = "too hard" if rate < low else "too easy"
+            name = "too hard" if rate < (low + high) / 2 else "too easy"
             counts = rows[index].rate or {}
             of = f"{counts['passed']} of {counts['rollouts']}"
             detail = f"pass rate {rate:.3f} ({of}), kept: {low:g} to {high:g}"

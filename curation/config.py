@@ -132,19 +132,28 @@ class DifficultyConfig(_Settings):
 
     mode: Literal["fixed", "adaptive"] = Field(
         default="adaptive",
-        description="fixed: `rollouts` for every problem; adaptive: stops where more would hardly change what "
-        "is kept, `rollouts` at most.",
+        description="fixed: `rollouts` for every problem; adaptive: as right about what to keep, with fewer.",
     )
-    rollouts: int = Field(default=16, ge=1, description="Rollouts per problem (at most, when adaptive).")
-    step: int = Field(default=4, ge=1, description="Rollouts per problem and round, when adaptive.")
-    error: float = Field(
-        default=0.05,
-        gt=0,
-        lt=0.5,
-        description="Chance of a wrong keep or drop at which an adaptive measurement of a problem stops.",
+    rollouts: int = Field(
+        default=16,
+        ge=1,
+        description="Rollouts per problem; when adaptive, the number whose accuracy is matched.",
+    )
+    most: int | None = Field(
+        default=None,
+        ge=1,
+        description="Rollouts of one problem at most, when adaptive; by default 4 x rollouts.",
+    )
+    step: int = Field(default=2, ge=1, description="Rollouts per problem and round, when adaptive.")
+    round_rollouts: int = Field(
+        default=256,
+        ge=1,
+        description="Rollouts per round at least, when adaptive: few problems get more each, so that the engine "
+        "stays full.",
     )
     keep: tuple[float, float] = Field(
-        default=(0.05, 0.95), description="Pass rates that are kept, posterior mean, from and to."
+        default=(0.05, 0.95),
+        description="Pass rates that are kept, from and to: those that lie there more likely than not.",
     )
     bands: dict[str, tuple[float, float]] = Field(
         default={
@@ -160,6 +169,13 @@ class DifficultyConfig(_Settings):
         default_factory=dict,
         description="Shares of the final set that problems outside `keep` may have, by band, e.g. solved: 0.05.",
     )
+
+    @property
+    def at_most(self) -> int:
+        """Rollouts that one problem may get."""
+        if self.mode == "fixed":
+            return self.rollouts
+        return self.most or 4 * self.rollouts
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -1,9 +1,9 @@
 """Pass rates of a reference model, with as few rollouts as the decision about each problem needs.
 
-Rounds: every undecided problem gets `step` more rollouts, all in one call, so that the engine stays full. After a
-round the prior is fitted again to all counts (empirical Bayes) and problems whose side of the keep band is
-settled leave. Decisions depend on counts only, so a stopped run that finds its rollouts in the store goes the
-same way.
+Rounds: every problem for which another batch is worth its price (`curation.stopping`) gets one, all in few calls,
+so that the engine stays full. As counts come in, the prior is fitted again to all of them (empirical Bayes) and
+the policy is made anew; a problem that an early, rough prior had settled may come back. Decisions depend on counts
+only, so a stopped run that finds its rollouts in the store goes the same way.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from curation.config import DifficultyConfig
 from curation.rollouts import RolloutStore, judge_key, rollout_key
-from curation.statistics import JEFFREYS, BetaPrior, beta_mass, fit_beta_prior
+from curation.statistics import RatePrior, fit_beta_prior, fit_rate_prior
+from curation.stopping import Plan, Planner, fixed_risk
 from curation.types import PassRate
 from rollout import Completion, Engine, Prompt, Sampling
 from verifiers import Problem, Verdict, VerifierPool
@@ -28,6 +29,8 @@ from verifiers import Problem, Verdict, VerifierPool
 PROMPTS_PER_CALL = 512
 FLUSH_COMPLETIONS = 64
 FLUSH_SECONDS = 5.0
+NEW_PLAN = 1.05
+"""Growth of the number of rollouts after which the stopping policy is made anew."""
 
 Counts = NDArray[np.int64]
 Judged = tuple[str, int, Future[Verdict]]
@@ -48,20 +51,6 @@ class Tally:
     def empty(cls, problems: int) -> Tally:
         """No rollouts yet."""
         return cls(*(np.zeros(problems, np.int64) for _ in range(3)))
-
-
-def keep_probability(
-    passed: Counts, judged: Counts, prior: BetaPrior, keep: tuple[float, float]
-) -> NDArray[np.float64]:
-    """Posterior probability that each problem's pass rate lies in the keep band."""
-    return beta_mass(prior.alpha + passed, prior.beta + judged - passed, *keep)
-
-
-def undecided(tally: Tally, prior: BetaPrior, config: DifficultyConfig) -> NDArray[np.bool_]:
-    """Problems that need more rollouts: the chance to keep or drop them wrongly is still above `error`."""
-    inside = keep_probability(tally.passed, tally.judged, prior, config.keep)
-    drawn = tally.judged + tally.failed
-    return (np.minimum(inside, 1 - inside) > config.error) & (drawn < config.rollouts)
 
 
 class Sampler:
@@ -154,19 +143,14 @@ class Sampler:
                     judging.append((self.judges[index], sample, self.pool.submit(text, self.problems[index])))
         self._keep_verdicts(judging, wait=True)
 
-    def tally(self, drawn: Counts) -> Tally:
-        """Counts over the first `drawn[i]` samples of each problem."""
-        tally = Tally.empty(len(self.problems))
-        for index, judge in enumerate(self.judges):
-            statuses = self.store.statuses.get(judge, {})
-            for sample in range(int(drawn[index])):
-                status = statuses[sample]
-                if status in ("timeout", "error"):
-                    tally.failed[index] += 1
-                else:
-                    tally.judged[index] += 1
-                    tally.passed[index] += status == "correct"
-        return tally
+    def count(self, tally: Tally, drawn: Counts, indices: Sequence[int]) -> None:
+        """Count the first `drawn[i]` samples of these problems anew."""
+        for index in indices:
+            statuses = self.store.statuses.get(self.judges[index], {})
+            found = [statuses[sample] for sample in range(int(drawn[index]))]
+            tally.failed[index] = sum(status in ("timeout", "error") for status in found)
+            tally.judged[index] = len(found) - tally.failed[index]
+            tally.passed[index] = found.count("correct")
 
 
 def _runs(samples: Sequence[int]) -> list[tuple[int, int]]:
@@ -191,38 +175,63 @@ class _Meter:
         self._report(self.done, self.most, self.text)
 
 
-def measure(sampler: Sampler, config: DifficultyConfig, progress: Progress) -> list[PassRate]:
+@dataclass(frozen=True)
+class Measurement:
+    """What the rollouts say about every problem."""
+
+    rates: list[PassRate]
+    inside: NDArray[np.float64]
+    """Posterior probability that the pass rate lies in the keep band [problems]."""
+    prior: RatePrior
+    """Fitted to all problems, with its points of mass; `rates` have the plain Beta."""
+
+
+def measure(sampler: Sampler, config: DifficultyConfig, progress: Progress) -> Measurement:
     """Measure the pass rate of every problem of the sampler."""
     count = len(sampler.problems)
     drawn = np.zeros(count, np.int64)
     tally = Tally.empty(count)
-    prior = JEFFREYS
-    active = np.arange(count)
     adaptive = config.mode == "adaptive"
     meter = _Meter(count * config.rollouts, progress)
-    rounds = 0
+    active, step, rounds = np.arange(count), config.rollouts, 0
+    plan: Plan | None = None
+    planned_at = 0
     while active.size:
-        first = int(drawn[active[0]])
-        step = min(config.step if adaptive else config.rollouts, config.rollouts - first)
         rounds += 1
         meter.text = f"round {rounds}, {active.size} problems"
-        sampler.draw(active.tolist(), first, step, meter.advance)
-        drawn[active] += step
-        meter.done = int(drawn.sum())
-        tally = sampler.tally(drawn)
         if adaptive:
-            prior = fit_beta_prior(tally.passed, tally.judged)
-            active = active[undecided(tally, prior, config)[active]]
-            meter.most = meter.done + int((config.rollouts - drawn[active]).sum())
-        else:
-            active = np.flatnonzero(drawn < config.rollouts)
-    return [
+            step = max(config.step, min(config.round_rollouts // active.size, config.rollouts))
+        for first in np.unique(drawn[active]).tolist():
+            chosen = active[drawn[active] == first]
+            more = min(step, config.at_most - first)
+            sampler.draw(chosen.tolist(), first, more, meter.advance)
+            drawn[chosen] += more
+        meter.done = int(drawn.sum())
+        sampler.count(tally, drawn, active.tolist())
+        if not adaptive:
+            break
+        if plan is None or meter.done >= NEW_PLAN * planned_at:
+            plan = make_plan(tally, config, plan.price if plan is not None else None)
+            planned_at = meter.done
+        active = np.flatnonzero(plan.wants_more(tally.passed, tally.judged) & (drawn < config.at_most))
+        meter.most = max(meter.most, meter.done + config.step * active.size)
+    prior, beta = fit_rate_prior(tally.passed, tally.judged), fit_beta_prior(tally.passed, tally.judged)
+    rates = [
         PassRate(
             rollouts=int(judged),
             passed=int(passed),
             failed=int(failed),
-            alpha=prior.alpha + int(passed),
-            beta=prior.beta + int(judged - passed),
+            alpha=beta.alpha + int(passed),
+            beta=beta.beta + int(judged - passed),
         )
         for passed, judged, failed in zip(tally.passed, tally.judged, tally.failed, strict=True)
     ]
+    return Measurement(rates, prior.mass(tally.passed, tally.judged, *config.keep), prior)
+
+
+def make_plan(tally: Tally, config: DifficultyConfig, price: float | None) -> Plan:
+    """The stopping policy for the prior that the counts so far give; `price` is that of the plan before."""
+    prior = fit_rate_prior(tally.passed, tally.judged)
+    planner = Planner(prior, config.keep, config.step, config.at_most)
+    wanted = fixed_risk(prior, config.keep, config.rollouts)
+    return planner.at_risk(wanted, tally.passed, tally.judged, price)

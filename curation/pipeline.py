@@ -264,24 +264,23 @@ def _measure(config: CurateConfig, work: _Work, cache: Path, engine: Engine | No
             StageProgress(work.console, "rollouts", len(rows) * config.difficulty.rollouts) as progress,
         ):
             sampler = Sampler(engine, config.sampling, problems, store, pool)
-            rates = measure(sampler, config.difficulty, progress.set)
+            measured = measure(sampler, config.difficulty, progress.set)
             drawn = sampler.drawn
-        log.report.notes["rollouts"] = sum(rate.rollouts + rate.failed for rate in rates)
-        log.report.notes["rollouts not judged"] = sum(rate.failed for rate in rates)
-        for row, rate in zip(rows, rates, strict=True):
+        log.report.notes["rollouts"] = sum(rate.rollouts + rate.failed for rate in measured.rates)
+        log.report.notes["rollouts not judged"] = sum(rate.failed for rate in measured.rates)
+        for row, rate, inside in zip(rows, measured.rates, measured.inside.tolist(), strict=True):
             if rate.rollouts == 0:
                 log.drop(row, Reason("verifier failed", f"on all {rate.failed} rollouts"))
                 continue
             row.rate = rate.model_dump()
+            row.facts["keep_probability"] = round(inside, 4)
             row.band = band_of(rate.mean, config.difficulty.bands)
             yield row
 
     settings = [
         config.prompt.model_dump(mode="json"),
         config.sampling.model_dump(mode="json"),
-        config.difficulty.model_dump(mode="json", exclude={"keep", "bands", "outside"}),
-        config.difficulty.keep if config.difficulty.mode == "adaptive" else None,
-        config.difficulty.bands,
+        config.difficulty.model_dump(mode="json", exclude={"outside"}),
         engine.fingerprint(),
     ]
     try:

@@ -178,3 +178,69 @@ def fit_beta_prior(passed: ArrayLike, trials: ArrayLike, start: BetaPrior = JEFF
     best = minimize(loss, np.log(start), method="Nelder-Mead", options={"xatol": 1e-4, "fatol": 1e-6})
     alpha, beta = np.exp(np.clip(best.x, -5.0, 8.0))
     return BetaPrior(float(alpha), float(beta))
+
+
+class RatePrior(NamedTuple):
+    """Prior of a pass rate: a Beta, with points of mass at 0 and at 1.
+
+    Banks hold problems that a model never solves (a wrong gold, a missing figure) in numbers that no Beta gives
+    to rates near 0; without the points, the Beta bends to them and is wrong about the rest.
+    """
+
+    alpha: float
+    beta: float
+    zero: float = 0.0
+    one: float = 0.0
+
+    def evidence(self, passed: ArrayLike, trials: ArrayLike) -> tuple[Floats, Floats, Floats]:
+        """Likelihoods of one sequence of outcomes, with their weights: from the Beta, from 0, from 1."""
+        from scipy.special import betaln
+
+        c, n = np.asarray(passed, np.float64), np.asarray(trials, np.float64)
+        spread = np.exp(betaln(self.alpha + c, self.beta + n - c) - betaln(self.alpha, self.beta))
+        return (1 - self.zero - self.one) * spread, self.zero * (c == 0), self.one * (c == n)
+
+    def mass(self, passed: ArrayLike, trials: ArrayLike, low: float, high: float) -> Floats:
+        """Posterior probability that the pass rate lies in low..high."""
+        c, n = np.asarray(passed, np.float64), np.asarray(trials, np.float64)
+        spread, zero, one = self.evidence(c, n)
+        inside = spread * beta_mass(self.alpha + c, self.beta + n - c, low, high)
+        result: Floats = (inside + zero * (low <= 0) + one * (high >= 1)) / (spread + zero + one)
+        return result
+
+
+def fit_rate_prior(passed: ArrayLike, trials: ArrayLike) -> RatePrior:
+    """Empirical-Bayes fit of a Beta with points of mass at 0 and 1, by maximum likelihood.
+
+    Args:
+        passed: right samples per problem, [problems].
+        trials: samples per problem, [problems]; they may differ and may have been stopped by what they showed.
+    """
+    from scipy.optimize import minimize
+
+    right, total = _counts(passed, trials)
+    plain = fit_beta_prior(right, total)
+    pairs, weights = np.unique(np.stack([right[total > 0], total[total > 0]]), axis=1, return_counts=True)
+    if pairs.shape[1] == 0:
+        return RatePrior(*plain)
+    c, n = pairs
+
+    def unpack(theta: Floats) -> RatePrior:
+        odds = np.exp(np.clip(theta[2:], -12.0, 6.0))
+        alpha, beta = np.exp(np.clip(theta[:2], -4.0, 6.0))
+        return RatePrior(float(alpha), float(beta), *(float(part) for part in odds / (1 + odds.sum())))
+
+    def loss(theta: Floats) -> float:
+        prior = unpack(theta)
+        likelihood = weights @ np.log(sum(prior.evidence(c, n)) + 1e-300)
+        # Weak pull to a Beta of moderate weight: with few trials, points and a U-shaped Beta look alike.
+        pull = 2.0 * np.log(prior.alpha * prior.beta) ** 2 / 10
+        return float(-likelihood + pull)
+
+    best = minimize(
+        loss,
+        [*np.log(plain), -3.0, -3.0],
+        method="Nelder-Mead",
+        options={"xatol": 1e-3, "fatol": 1e-3, "maxiter": 600},
+    )
+    return unpack(best.x)

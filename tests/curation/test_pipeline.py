@@ -214,7 +214,7 @@ curate(config, engine=KnownRateEngine(hashed_rate, Path(log), float(seconds)))
 
 
 def test_a_run_killed_at_any_instant_ends_with_the_same_bytes_and_pays_once(tmp_path: Path) -> None:
-    rows, held = scraped(seed=1, count=700)
+    rows, held = scraped(seed=1, count=400)
     raw = write_rows(tmp_path / "raw.jsonl", rows)
     benchmark = write_rows(tmp_path / "held.jsonl", held)
 

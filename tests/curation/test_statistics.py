@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from curation.statistics import (
+    RatePrior,
     beta_mass,
     bootstrap_interval,
     clopper_pearson,
     credible_interval,
     fit_beta_prior,
+    fit_rate_prior,
     mean_interval,
     paired_difference,
     pass_at_k,
@@ -96,3 +98,24 @@ def test_empirical_bayes_prior_stays_finite_when_all_problems_agree() -> None:
     prior = fit_beta_prior(np.full(100, 4), np.full(100, 8))
     assert np.isfinite(prior).all()
     assert prior.alpha / sum(prior) == pytest.approx(0.5, abs=0.02)
+
+
+def test_points_of_mass_at_the_ends_are_found() -> None:
+    generator = np.random.default_rng(3)
+    rates = np.where(generator.random(8000) < 0.3, 0.0, generator.beta(1.5, 2.0, 8000))
+    prior = fit_rate_prior(generator.binomial(12, rates), np.full(8000, 12))
+    assert prior.zero == pytest.approx(0.3, abs=0.03)
+    assert prior.one < 0.02
+    assert (prior.alpha, prior.beta) == pytest.approx((1.5, 2.0), rel=0.15)
+
+
+def test_posterior_mass_with_points_agrees_with_numerical_integration() -> None:
+    prior = RatePrior(0.7, 1.3, 0.2, 0.1)
+    grid = (np.arange(200_000) + 0.5) / 200_000
+    density = (1 - 0.3) * stats.beta.pdf(grid, 0.7, 1.3) / grid.size
+    for passed, trials in ((0, 6), (3, 6), (6, 6)):
+        likelihood = grid**passed * (1 - grid) ** (trials - passed)
+        points = 0.2 * (passed == 0) + 0.1 * (passed == trials)
+        inside = (density * likelihood)[(grid >= 0.05) & (grid <= 0.95)].sum()
+        expected = inside / ((density * likelihood).sum() + points)
+        assert prior.mass(passed, trials, 0.05, 0.95) == pytest.approx(expected, abs=2e-3)
