@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from verifiers.math.syntax import Node, Num
+
 _INTEGER = r"(?:\d{1,3}(?:(?:,|\{,\}|,\\!|\\,|\\ |~|,\s)\d{3})+|\d+)"
 _PLAIN = re.compile(
     rf"(?P<sign>[-−–+]?)\s*(?:(?P<whole>{_INTEGER})(?P<decimals>\.\d*)?|(?P<bare>\.\d+))"
@@ -46,3 +48,24 @@ def parse_rational(text: str) -> Fraction | None:
             return None
         return Fraction(-up if found["sign"] in ("-", "−", "–") else up, down)
     return None
+
+
+def rounds_to(value: Fraction, gold: Node) -> bool:
+    """Whether `value`, rounded or cut off at the last digit that the gold shows, is the gold."""
+    if not isinstance(gold, Num):
+        return False
+    step = Fraction(1, 10**gold.decimals)
+    if not gold.decimals:
+        shown = gold.value
+        while shown and shown.denominator == 1 and shown % (step * 10) == 0:
+            step *= 10
+        if gold.value.denominator != 1 or step == 1 or value == 0:
+            step = Fraction(1)
+            if gold.value.denominator != 1:
+                return False
+            # A whole gold stands for itself; only a gold that ends in zeros may be a rounded one.
+            return False
+        if abs(gold.value) < 100 * step:
+            return False
+    difference = abs(value - gold.value)
+    return (difference < step and abs(value) >= abs(gold.value)) or difference * 2 <= step

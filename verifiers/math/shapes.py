@@ -1,0 +1,340 @@
+"""Shapes of trees: what is a list, a name, a quantity, a matrix; plus-minus signs written out."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from fractions import Fraction
+
+from verifiers.math import compare
+from verifiers.math.evaluate import NotNumeric
+from verifiers.math.syntax import (
+    Based,
+    Call,
+    Group,
+    Logic,
+    Matrix,
+    Node,
+    Num,
+    Quantity,
+    Relation,
+    SetBuilder,
+    Sym,
+    variables,
+    walk,
+)
+from verifiers.math.units import UNITS, convert
+
+PARAMETERS = frozenset("nkmlj")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A value with the name that the answer gives it; no name for a chain of equal constants."""
+
+    name: Node | None
+    value: Node
+
+
+def unwrap(node: Node) -> Node:
+    while isinstance(node, Group) and len(node.items) == 1 and node.opener in ("(", ""):
+        node = node.items[0]
+    if isinstance(node, Quantity) and not node.unit:
+        return unwrap(node.value)
+    if isinstance(node, Quantity) and node.unit == (("deg", 1),):
+        return Call("degree", (node.value,))
+    if isinstance(node, Call) and node.head == "plus":
+        return unwrap(node.args[0])
+    return node
+
+
+def shows_approximation(node: Node) -> bool:
+    return isinstance(node, Relation) and "~" in node.operators
+
+
+def approximates(value: Node, shown: Node, *, strict: bool) -> bool:
+    """Whether a shown decimal is the value: within a twentieth, or, strictly, at every digit it shows."""
+    try:
+        ours = compare.numeric_order(quantity_value(value))
+        theirs = compare.numeric_order(quantity_value(shown))
+    except NotNumeric:
+        return True
+    plain, unit = split_quantity(shown)
+    plain = plain.args[0] if isinstance(plain, Call) and plain.head == "neg" else plain
+    if not isinstance(plain, Num) or not strict:
+        return bool(abs(ours - theirs) <= abs(ours) / 20)
+    step = Fraction(1, 10**plain.decimals * (100 if unit == (("%", 1),) else 1))
+    if not plain.decimals:
+        zeros = len(str(plain.value)) - len(str(plain.value).rstrip("0"))
+        step *= 10**zeros
+    return bool(abs(ours - theirs) <= float(step))
+
+
+def quantity_value(node: Node) -> Node:
+    value, unit = split_quantity(node)
+    return Call("div", (value, Num(Fraction(100)))) if unit == (("%", 1),) else value
+
+
+def without_declaration(node: Node) -> Node:
+    """Without "k in Z" at the end of a list: it says what the letter is, and gives no value."""
+    if isinstance(node, Group) and node.opener == "" and len(node.items) > 1:
+        last = node.items[-1]
+        if isinstance(last, Relation) and last.operators == ("in",):
+            subject, kind = last.terms
+            declares = isinstance(subject, Sym) and subject.name in PARAMETERS and isinstance(kind, Sym)
+            if declares and str(kind.name).startswith(("\\mathbbZ", "\\mathbbN")):  # type: ignore[union-attr]
+                rest = node.items[:-1]
+                return rest[0] if len(rest) == 1 else Group("", "", rest)
+    return node
+
+
+def is_computation(node: Node) -> bool:
+    return (
+        isinstance(node, Relation)
+        and len(node.terms) > 3
+        and set(node.operators) == {"="}
+        and not variables(node)
+    )
+
+
+def has_pm(node: Node) -> bool:
+    return compare.has_head(node, frozenset({"pm", "mp"}))
+
+
+def expand_pm(node: Node) -> Node:
+    """A list of what a tree with plus-minus signs stands for; every sign on its own, minus-plus tied to it."""
+    if isinstance(node, Group) and node.opener in ("", "{"):
+        items: list[Node] = []
+        for item in node.items:
+            expanded = expand_pm(item)
+            items.extend(
+                expanded.items if isinstance(expanded, Group) and expanded.opener == "" else [expanded]
+            )
+        return Group(node.opener, node.closer, tuple(items))
+    if not has_pm(node):
+        return node
+    signs = [n for n in walk(node) if isinstance(n, Call) and n.head in ("pm", "mp")]
+    if len(signs) > 4:
+        return node
+    tied = any(sign.head == "mp" for sign in signs)
+    variants = []
+    for choice_of_signs in itertools.product((1, -1), repeat=1 if tied else len(signs)):
+        remaining = iter(choice_of_signs * len(signs) if tied else choice_of_signs)
+        variants.append(with_signs(node, remaining))
+    return Group("", "", tuple(dict.fromkeys(variants)))
+
+
+def with_signs(node: Node, signs: itertools.chain[int] | object) -> Node:
+    if isinstance(node, Call) and node.head in ("pm", "mp"):
+        sign = next(signs)  # type: ignore[call-overload]
+        inner = with_signs(node.args[0], signs)
+        positive = (sign == 1) == (node.head == "pm")
+        return inner if positive else Call("neg", (inner,))
+    if isinstance(node, Call):
+        return Call(node.head, tuple(with_signs(arg, signs) for arg in node.args))
+    if isinstance(node, Group):
+        return Group(node.opener, node.closer, tuple(with_signs(item, signs) for item in node.items))
+    if isinstance(node, Relation):
+        return Relation(tuple(with_signs(term, signs) for term in node.terms), node.operators)
+    if isinstance(node, Quantity):
+        return Quantity(with_signs(node.value, signs), node.unit)
+    return node
+
+
+def is_list(node: Node) -> bool:
+    return isinstance(node, Group) and (node.opener == "" or node.opener == "{")
+
+
+def items_of(node: Node) -> tuple[Node, ...]:
+    return node.items if isinstance(node, Group) else (node,)
+
+
+def value_of(node: Node) -> Node:
+    if (
+        isinstance(node, Relation)
+        and node.operators in (("=",), ("~",))
+        and name_in(node.terms[0]) is not None
+    ):
+        return node.terms[1]
+    return node
+
+
+def name_in(node: Node) -> str | None:
+    """How an answer names what it gives: a variable, f(x), an angle, a segment AB, a tuple of variables."""
+    if isinstance(node, Sym) and node.name not in ("\\pi", "e", "i", "\\infty", "\\emptyset", "\\mathbbR"):
+        return node.name
+    if isinstance(node, Call):
+        if node.head == "apply":
+            return repr(node)
+        if node.head in ("prime", "abs", "degree") and name_in(node.args[0]) is not None:
+            return f"{node.head} {name_in(node.args[0])}"
+        if node.head == "mul":
+            letters = [run_of_letters(arg) for arg in node.args]
+            if all(letters) and "".join(str(x) for x in letters).isupper():
+                return "".join(str(x) for x in letters)
+        if node.head in ("max", "min", "det", "deg", "arg", "dim"):
+            return repr(node)
+    if (
+        isinstance(node, Group)
+        and node.opener in ("(", "")
+        and all(name_in(item) is not None for item in node.items)
+    ):
+        return "(" + ",".join(str(name_in(item)) for item in node.items) + ")"
+    return None
+
+
+def run_of_letters(node: Node) -> str | None:
+    if isinstance(node, Sym) and len(node.name) == 1:
+        return node.name
+    if isinstance(node, Call) and node.head == "mul":
+        parts = [run_of_letters(arg) for arg in node.args]
+        return "".join(str(p) for p in parts) if all(parts) else None
+    return None
+
+
+def same_name(ours: Named, theirs: Named) -> dict[str, Node] | None:
+    """The renaming under which two names are the same, or None; y and f(x) are the same name for a graph."""
+    if ours.name is None or theirs.name is None or ours.name == theirs.name:
+        return {}
+    left, right = ours.name, theirs.name
+    if isinstance(left, Call) and isinstance(right, Call) and left.head == right.head == "apply":
+        if left.args[0] != right.args[0] or len(left.args) != len(right.args):
+            return None
+        pairs = list(zip(left.args[1:], right.args[1:], strict=True))
+        if all(isinstance(a, Sym) and isinstance(b, Sym) for a, b in pairs):
+            return {a.name: b for a, b in pairs if isinstance(a, Sym)}
+        return None
+    for one, other in ((left, right), (right, left)):
+        if (
+            one == Sym("y")
+            and isinstance(other, Call)
+            and other.head == "apply"
+            and other.args[1:] == (Sym("x"),)
+        ):
+            return {}
+    return None
+
+
+def same_symbol(left: str, right: str) -> bool:
+    if left == right:
+        return True
+    # A single letter may be an option or a label, where case does not matter.
+    return len(left) == len(right) == 1 and left.lower() == right.lower()
+
+
+def periodic_parameters(ours: Node, theirs: Node) -> dict[str, Node] | None:
+    """k for n in n*pi: an integer parameter beside pi that only one side has may have another letter."""
+    left, right = variables(ours) - variables(theirs), variables(theirs) - variables(ours)
+    if len(left) != 1 or len(right) != 1 or not left | right <= PARAMETERS:
+        return None
+    (a,), (b,) = left, right
+    if not (compare.has_symbol(ours, "\\pi") and compare.has_symbol(theirs, "\\pi")):
+        return None
+    return {a: Sym(b)}
+
+
+def split_quantity(node: Node) -> tuple[Node, tuple[tuple[str, int], ...]]:
+    if isinstance(node, Quantity):
+        inner, unit = split_quantity(node.value)
+        return inner, tuple(sorted(unit + node.unit))
+    if isinstance(node, Call) and node.head == "neg" and isinstance(node.args[0], Quantity):
+        inner, unit = split_quantity(node.args[0])
+        return Call("neg", (inner,)), unit
+    return node, ()
+
+
+def with_letter_unit(node: Node, other: Node) -> Node:
+    """1 m beside 100 cm: a letter behind a number is a unit where the other side's unit is of its kind."""
+    if (
+        isinstance(node, Call)
+        and node.head == "mul"
+        and isinstance(node.args[1], Sym)
+        and isinstance(other, Quantity)
+    ):
+        unit = ((node.args[1].name, 1),)
+        if unit[0][0] in UNITS and convert(unit)[0] == convert(other.unit)[0] and not variables(node.args[0]):
+            return Quantity(node.args[0], unit)
+    return node
+
+
+def only_units(unit: tuple[tuple[str, int], ...]) -> bool:
+    return {name for name, _ in unit} == {"unit"}
+
+
+def ratio_terms(node: Node) -> list[Node]:
+    if isinstance(node, Call) and node.head == "ratio":
+        return [*ratio_terms(node.args[0]), node.args[1]]
+    return [node]
+
+
+def is_scalar(node: Node) -> bool:
+    return isinstance(node, (Num, Sym, Based)) or (
+        isinstance(node, Call)
+        and node.head not in ("union", "intersection", "difference", "congruent")
+        and not any(isinstance(n, (Group, Relation, Logic, SetBuilder, Matrix)) for n in walk(node))
+    )
+
+
+def mentions_matrix(node: Node) -> bool:
+    return any(isinstance(n, Matrix) for n in walk(node))
+
+
+def vector_entries(rows: tuple[tuple[Node, ...], ...]) -> tuple[Node, ...] | None:
+    if len(rows) == 1:
+        return rows[0]
+    if all(len(row) == 1 for row in rows):
+        return tuple(row[0] for row in rows)
+    return None
+
+
+def matrix_cells(node: Node) -> tuple[tuple[Node, ...], ...] | None:
+    """The cells of a matrix, or of a sum, product or multiple of matrices."""
+    if isinstance(node, Matrix):
+        return node.rows
+    if not isinstance(node, Call) or not mentions_matrix(node):
+        return None
+    parts = [matrix_cells(arg) for arg in node.args]
+    if node.head == "neg" and parts[0] is not None:
+        return tuple(tuple(Call("neg", (cell,)) for cell in row) for row in parts[0])
+    if node.head == "add":
+        if any(part is None for part in parts):
+            return None
+        matrices = [part for part in parts if part is not None]
+        if len({(len(m), len(m[0])) for m in matrices}) != 1:
+            return None
+        return tuple(
+            tuple(Call("add", tuple(m[i][j] for m in matrices)) for j in range(len(matrices[0][0])))
+            for i in range(len(matrices[0]))
+        )
+    if node.head in ("mul", "div"):
+        left, right = parts
+        if left is not None and right is not None and node.head == "mul":
+            if len(left[0]) != len(right) or len(left) * len(right[0]) * len(right) > 1000:
+                return None
+            columns = list(zip(*right, strict=True))
+            return tuple(
+                tuple(
+                    Call("add", tuple(Call("mul", pair) for pair in zip(row, column, strict=True)))
+                    for column in columns
+                )
+                for row in left
+            )
+        if left is not None and right is None:
+            return tuple(tuple(Call(node.head, (cell, node.args[1])) for cell in row) for row in left)
+        if right is not None and node.head == "mul":
+            return tuple(tuple(Call("mul", (node.args[0], cell)) for cell in row) for row in right)
+    return None
+
+
+def closed_form(node: Call) -> bool:
+    """Whether a function of a constant has a value without functions: an exact number or a multiple of pi."""
+    try:
+        value = compare.numeric_order(node)
+    except ValueError:
+        return False
+    candidates = (value, value**2, value / compare.numeric_order(Sym("\\pi")))
+    for candidate in candidates:
+        near = Fraction(str(candidate)).limit_denominator(400)
+        if abs(Fraction(str(candidate)) - near) < Fraction(1, 10**25):
+            return True
+    return (2 * value**2 - 1) ** 2 * 4 in (1, 2, 3)
