@@ -43,7 +43,7 @@ class EvalConfig(BaseModel):
         default=None, description="`aime`: avg@32 at temperature 1.0 and top-p 0.7, no greedy."
     )
     greedy: bool = Field(default=True, description="Measure greedy accuracy.")
-    k: int = Field(default=4, ge=0, description="Samples per problem for avg@k and pass@k; 0 measures none.")
+    samples: int = Field(default=4, ge=0, description="k of avg@k and pass@k: samples per problem; 0: none.")
     temperature: float = Field(default=1.0, gt=0, description="Temperature of the k samples.")
     top_p: float = Field(default=0.7, gt=0, le=1, description="Nucleus mass of the k samples.")
     max_tokens: int = Field(default=4096, gt=0, description="Longest response, in tokens.")
@@ -79,7 +79,7 @@ class EvalConfig(BaseModel):
             return EvalOptions.aime(self.max_tokens)
         return EvalOptions(
             greedy=self.greedy,
-            k=self.k,
+            k=self.samples,
             temperature=self.temperature,
             top_p=self.top_p,
             max_tokens=self.max_tokens,
