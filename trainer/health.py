@@ -41,6 +41,8 @@ class HealthWatch:
 
     def see(self, row: Row) -> list[str]:
         """Take a row of `metrics.jsonl`; returns new warnings, each one sentence for a person."""
+        if row["kind"] == "warning":
+            return []
         if row["kind"] == "eval":
             value = row["greedy_accuracy"] if row["greedy_accuracy"] is not None else row["avg_at_k"]
             if value is None:

@@ -39,7 +39,8 @@ class MetricsWriter:
     def __init__(self, folder: Path, loggers: Sequence[str], settings: Mapping[str, Any], after: int) -> None:
         """Keep the rows of steps up to `after` (-1: none) and go on from there."""
         self.path = folder / "metrics.jsonl"
-        cut_rows_after(self.path, after)
+        self.kept = cut_rows_after(self.path, after)
+        """Rows of the steps up to `after`."""
         self._file = JsonlAppender(self.path)
         self._loggers = [make_logger(name, folder, settings) for name in loggers]
 
@@ -66,15 +67,16 @@ class MetricsWriter:
             logger.close()
 
 
-def cut_rows_after(path: Path, step: int) -> None:
-    """Drop the rows of later steps, and a line that a kill has torn."""
+def cut_rows_after(path: Path, step: int) -> list[dict[str, Any]]:
+    """Drop the rows of later steps, and a line that a kill has torn; returns the others."""
+    kept: list[dict[str, Any]] = []
     if not path.exists():
-        return
-    kept = []
+        return kept
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         if line.endswith("\n") and (row := json.loads(line))["step"] <= step:
             kept.append(row)
     write_jsonl(path, kept)
+    return kept
 
 
 def peak_memory_bytes() -> int:

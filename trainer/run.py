@@ -162,6 +162,8 @@ def open_run(
         InputError: data, model or the run folder are not what they should be.
     """
     config.output.mkdir(parents=True, exist_ok=True)
+    for leftover in config.output.rglob(".*.tmp"):
+        leftover.unlink()
     train_problems, held_out = _problems(config, problems, eval_sets)
     with ExitStack() as stack:
         _check_settings(config)
@@ -203,6 +205,8 @@ def open_run(
         if start:
             run.resume(start)
             run.replay.forget(start)
+            for row in run.metrics.kept:
+                run.health.see(row)
             run.reporter.resumed(start)
         atomic_write(config.output / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
         yield run

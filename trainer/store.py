@@ -233,7 +233,7 @@ class ReplayStore:
 
     def forget(self, step: int) -> None:
         """Remove what lies at or before `step`: a checkpoint holds what came of it."""
-        for path in sorted(self.folder.glob("*-*.*")):
+        for path in [*self.folder.glob("rollout-*.parquet"), *self.folder.glob("evaluation-*.json")]:
             if int(path.stem.rpartition("-")[2]) <= step:
                 path.unlink()
 
