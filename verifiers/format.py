@@ -124,14 +124,14 @@ class FormatVerifier:
         share, letters = script_share(response, self.language)
         if letters == 0 or share >= self.language_share:
             return None
-        return f"language: {share:.0%} of the letters are {self.language}, at least {self.language_share:.0%} is asked"
+        return f"language: {share:.0%} of the letters are {self.language}, {self.language_share:.0%} is asked"
 
 
 _FORMULA = re.compile(r"\$\$[^$]*\$\$|\$[^$\n]*\$|\\\([^\n]*?\\\)|\\[A-Za-z]+|<[^>\n]{1,40}>|```[\s\S]*?```")
 
 
 def script_share(text: str, script: str) -> tuple[float, int]:
-    """Share of the letters of `text`, outside of formulas, code and tags, that belong to `script`; their number."""
+    """Share of the letters outside of formulas, code and tags that belong to `script`, and their number."""
     names = _SCRIPTS[script]
     total = matching = 0
     for character in _FORMULA.sub(" ", text):

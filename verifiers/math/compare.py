@@ -14,7 +14,14 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from verifiers.math.evaluate import Evaluator, NotExact, NotNumeric, OutOfDomain, TooLarge, exact
+from verifiers.math.evaluate import (
+    Evaluator,
+    NotExactError,
+    NotNumericError,
+    OutOfDomainError,
+    TooLargeError,
+    exact,
+)
 from verifiers.math.syntax import Call, Node, Num, Sym, variables, walk
 
 _RANGES = (
@@ -101,9 +108,9 @@ def _same(left: Node, right: Node, *, degree_is_unit: bool) -> bool | None:
     for node in (left, right):
         try:
             values.append(exact(node))
-        except NotExact:
+        except NotExactError:
             values.append(None)
-        except TooLarge:
+        except TooLargeError:
             return None
     if values[0] is not None and values[1] is not None:
         return _same_rational(values[0], values[1], left, right)
@@ -161,10 +168,9 @@ def _same_stepped(left: Node, right: Node, names: list[str], *, degree_is_unit: 
     generator = random.Random(5)
     limits = (12, 12, 12, 12, 60, 60, 60, 60, 300, 300, 300, 2000, 2000, 2000, 10**6, 10**6)
     whole = [{name: Fraction(generator.randint(1, limit)) for name in names} for limit in limits]
-    found = _same_at(
-        whole, left, right, real=True, tolerance=1e-25, unit=degree_is_unit, enough=len(whole) + 1
-    )
-    return found
+    # More points than there are: every one that has a value must agree.
+    wanted = len(whole) + 1
+    return _same_at(whole, left, right, real=True, tolerance=1e-25, unit=degree_is_unit, enough=wanted)
 
 
 def _same_rational(left: Fraction, right: Fraction, left_node: Node, right_node: Node) -> bool:
@@ -173,8 +179,8 @@ def _same_rational(left: Fraction, right: Fraction, left_node: Node, right_node:
     digits = long_decimal(left_node, right_node)
     if not digits:
         return False
-    # 0.0833333333333333 for 1/12: a computed value, right in every digit but the last few. A number that has a short
-    # decimal itself is not one that had to be cut off.
+    # 0.0833333333333333 for 1/12: a computed value, right in every digit but the last few. A number that
+    # has a short decimal itself is not one that had to be cut off.
     other = right if long_decimal(left_node) else left
     if _terminates(other) and not (long_decimal(left_node) and long_decimal(right_node)):
         return False
@@ -207,13 +213,13 @@ def _same_at(
         try:
             ours = value_at(left, point, real=real, degree_is_unit=unit)
             theirs = value_at(right, point, real=real, degree_is_unit=unit)
-        except OutOfDomain:
+        except OutOfDomainError:
             if not point and real:
                 return _same_at(tried, left, right, real=False, tolerance=tolerance, unit=unit, enough=enough)
             continue
-        except (TooLarge, OverflowError):
+        except (TooLargeError, OverflowError):
             continue
-        except NotNumeric:
+        except NotNumericError:
             return None
         if not close(ours, theirs, tolerance):
             return False
@@ -233,9 +239,9 @@ def constant_ratio(left: Node, right: Node) -> Fraction | float | None:
             try:
                 above = value_at(left, point, real=real)
                 below = value_at(right, point, real=real)
-            except (OutOfDomain, TooLarge, OverflowError):
+            except (OutOfDomainError, TooLargeError, OverflowError):
                 continue
-            except NotNumeric:
+            except NotNumericError:
                 return None
             if above == 0 and below == 0:
                 continue
@@ -258,10 +264,11 @@ def solved_for(difference: Node, name: str) -> Any:
     """
 
     def root(point: dict[str, Fraction]) -> Any:
+        """The root at one point."""
         values = [value_at(difference, {**point, name: Fraction(x)}, real=True) for x in (1, 2, 3)]
         slope = values[1] - values[0]
         if slope == 0 or not close(values[2] - values[1], slope):
-            raise NotNumeric
+            raise NotNumericError
         return 1 - values[0] / slope
 
     return root
@@ -275,9 +282,9 @@ def same_roots(left: Node, right: Node, name: str) -> bool:
     for point in points(names):
         try:
             ours, theirs = roots[0](point), roots[1](point)
-        except (OutOfDomain, TooLarge, OverflowError):
+        except (OutOfDomainError, TooLargeError, OverflowError):
             continue
-        except NotNumeric:
+        except NotNumericError:
             return False
         if not close(ours, theirs):
             return False
@@ -288,11 +295,11 @@ def same_roots(left: Node, right: Node, name: str) -> bool:
 
 
 def numeric_order(node: Node) -> Any:
-    """The real number that a constant is, for sorting; NotNumeric where it has none."""
+    """The real number that a constant is, for sorting; NotNumericError where it has none."""
     try:
         return value_at(node, {}, real=True)
-    except (OutOfDomain, TooLarge, OverflowError) as error:
-        raise NotNumeric from error
+    except (OutOfDomainError, TooLargeError, OverflowError) as error:
+        raise NotNumericError from error
 
 
 def negated(node: Node) -> Node:

@@ -10,10 +10,10 @@ import re
 from fractions import Fraction
 
 from verifiers.math import compare
-from verifiers.math.evaluate import Exhausted, start_budget
+from verifiers.math.evaluate import ExhaustedError, start_budget
 from verifiers.math.normalisation import canonical_latex, squeezed
 from verifiers.math.numbers import parse_rational, rounds_to
-from verifiers.math.parser import Unparsed, parse
+from verifiers.math.parser import UnparsedError, parse
 from verifiers.math.structures import Decider, Options, Outcome
 from verifiers.math.syntax import Node, Num
 from verifiers.math.text import choice, choices, is_wordy, plain, same_words, synonym, without_qualifier
@@ -26,12 +26,15 @@ UNREADABLE = "unparsed"
 _LONGEST_TEXT = 20_000
 
 
-def decide(answer: str, gold: str, options: Options = Options()) -> Outcome:
+_EXACTLY = Options()
+
+
+def decide(answer: str, gold: str, options: Options = _EXACTLY) -> Outcome:
     """Compare an extracted answer with a gold answer. Bounded work, whatever the texts are."""
     start_budget()
     try:
         return _decide(answer, gold, options)
-    except Exhausted:
+    except ExhaustedError:
         return Outcome(None, "undecided", "the comparison was given up after a fixed amount of work")
     except RecursionError:
         return Outcome(None, "undecided", "nested too deeply to compare")
@@ -163,7 +166,7 @@ def _readings(text: str) -> tuple[list[Node], str]:
     for thousands in (True, False) if re.search(r"\d,\d{3}", text) else (True,):
         try:
             tree = parse(text, thousands=thousands)
-        except Unparsed as error:
+        except UnparsedError as error:
             fault = str(error)
             continue
         except RecursionError:

@@ -1,7 +1,7 @@
 """Values of trees: exact rationals where possible, and high-precision numbers at given points.
 
 Every operation is bounded before it is done: sizes of powers and factorials are estimated first, so that no
-answer can cost more than milliseconds. What is beyond the bounds raises `TooLarge`, which decides nothing.
+answer can cost more than milliseconds. What is beyond the bounds raises `TooLargeError`, which decides nothing.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ MOST_BITS = 200_000
 _LARGEST_EXPONENT = 10**7
 
 
-class NotExact(ValueError):
+class NotExactError(ValueError):
     """The value is no rational number, or not one that is found without algebra."""
 
 
-class TooLarge(ValueError):
+class TooLargeError(ValueError):
     """The value is beyond what is computed; nothing is known about it."""
 
 
-class Exhausted(Exception):
+class ExhaustedError(Exception):
     """The comparison has used up its budget of work; nothing is known about it."""
 
 
@@ -53,24 +53,24 @@ def start_budget() -> None:
 def _spend(bits: int) -> None:
     _budget.bits -= bits
     if _budget.bits < 0:
-        raise Exhausted
+        raise ExhaustedError
 
 
 def _bounded(value: Fraction) -> Fraction:
     """The value, if it is not too long to go on with."""
     bits = value.numerator.bit_length() + value.denominator.bit_length()
     if bits > 2 * MOST_BITS:
-        raise TooLarge
+        raise TooLargeError
     if bits > 2000:
         _spend(bits)
     return value
 
 
-class OutOfDomain(ValueError):
+class OutOfDomainError(ValueError):
     """No real value at this point."""
 
 
-class NotNumeric(ValueError):
+class NotNumericError(ValueError):
     """The tree holds something that has no number: a relation, a set, words."""
 
 
@@ -78,8 +78,8 @@ def exact(node: Node) -> Fraction:
     """The rational value of a tree without variables.
 
     Raises:
-        NotExact: irrational, undefined, or with variables.
-        TooLarge: more than 200,000 bits.
+        NotExactError: irrational, undefined, or with variables.
+        TooLargeError: more than 200,000 bits.
     """
     if isinstance(node, Num):
         return node.value
@@ -88,7 +88,7 @@ def exact(node: Node) -> Fraction:
     if isinstance(node, Quantity) and node.unit == (("%", 1),):
         return exact(node.value) / 100
     if not isinstance(node, Call):
-        raise NotExact
+        raise NotExactError
     head, args = node.head, node.args
     if head == "add":
         return _bounded(sum((exact(arg) for arg in args), Fraction(0)))
@@ -100,21 +100,21 @@ def exact(node: Node) -> Fraction:
     if head in ("div", "frac", "ratio"):
         below = exact(args[1])
         if below == 0:
-            raise NotExact
+            raise NotExactError
         return _bounded(exact(args[0]) / below)
     if head == "pow":
         return _exact_power(exact(args[0]), exact(args[1]))
     if head in ("sqrt", "root"):
         index = exact(args[1]) if head == "root" else Fraction(2)
         if index <= 0 or index.denominator != 1:
-            raise NotExact
+            raise NotExactError
         return _exact_power(exact(args[0]), 1 / index)
     if head == "factorial":
         n = exact(args[0])
         if n.denominator != 1 or n < 0:
-            raise NotExact
+            raise NotExactError
         if n > 12_000:
-            raise TooLarge
+            raise TooLargeError
         _spend(int(n) * 14)
         return Fraction(math.factorial(int(n)))
     if head == "binom" or (
@@ -122,9 +122,9 @@ def exact(node: Node) -> Fraction:
     ):
         n, k = (exact(arg) for arg in args[-2:])
         if n.denominator != 1 or k.denominator != 1 or n < 0 or k < 0:
-            raise NotExact
+            raise NotExactError
         if n > 20_000:
-            raise TooLarge
+            raise TooLargeError
         _spend(int(n) * 10)
         return Fraction(math.comb(int(n), int(k)))
     if head == "abs":
@@ -134,31 +134,31 @@ def exact(node: Node) -> Fraction:
     if head in ("gcd", "lcm", "mod") and len(args) >= 2:
         numbers = [exact(arg) for arg in args]
         if any(number.denominator != 1 for number in numbers):
-            raise NotExact
+            raise NotExactError
         integers = [int(number) for number in numbers]
         if head == "mod":
             if integers[1] == 0:
-                raise NotExact
+                raise NotExactError
             return Fraction(integers[0] % integers[1])
         return Fraction(math.gcd(*integers) if head == "gcd" else math.lcm(*integers))
-    raise NotExact
+    raise NotExactError
 
 
 def _exact_power(base: Fraction, exponent: Fraction) -> Fraction:
     if base in (0, 1):
         if base == 0 and exponent <= 0:
-            raise NotExact
+            raise NotExactError
         return base
     if exponent.denominator == 1:
         bits = max(base.numerator.bit_length(), base.denominator.bit_length())
         if bits * abs(exponent) > MOST_BITS:
-            raise TooLarge
+            raise TooLargeError
         _spend(int(bits * abs(exponent)))
         return base ** int(exponent)
     if exponent.denominator > 64:
-        raise NotExact
+        raise NotExactError
     if base < 0 and exponent.denominator % 2 == 0:
-        raise NotExact
+        raise NotExactError
     root = Fraction(
         _integer_root(base.numerator, exponent.denominator),
         _integer_root(base.denominator, exponent.denominator),
@@ -167,11 +167,11 @@ def _exact_power(base: Fraction, exponent: Fraction) -> Fraction:
 
 
 def _integer_root(value: int, index: int) -> int:
-    """The exact integer root, or NotExact; of a negative number the real root of odd index."""
+    """The exact integer root, or NotExactError; of a negative number the real root of odd index."""
     if value < 0:
         return -_integer_root(-value, index)
     if value.bit_length() > 20_000:
-        raise TooLarge
+        raise TooLargeError
     if value == 0:
         return 0
     if index == 2:
@@ -184,7 +184,7 @@ def _integer_root(value: int, index: int) -> int:
                 break
             root = better
     if root**index != value:
-        raise NotExact
+        raise NotExactError
     return root
 
 
@@ -222,11 +222,11 @@ class Evaluator:
         """The number of `node`.
 
         Raises:
-            OutOfDomain, TooLarge, NotNumeric: there is none.
+            OutOfDomainError, TooLargeError, NotNumericError: there is none.
         """
         _budget.steps -= 1
         if _budget.steps < 0:
-            raise Exhausted
+            raise ExhaustedError
         if isinstance(node, Num):
             return self.number(node.value)
         if isinstance(node, Sym):
@@ -237,12 +237,14 @@ class Evaluator:
             return self.value(node.value) / 100
         if isinstance(node, Call):
             return self.call(node)
-        raise NotNumeric
+        raise NotNumericError
 
     def number(self, value: Fraction) -> Any:
+        """A rational with the digits of this evaluation."""
         return self.context.mpf(value.numerator) / value.denominator
 
     def symbol(self, name: str) -> Any:
+        """A constant or the value of a variable."""
         if name == "\\pi":
             return +self.context.pi
         if name == "e":
@@ -250,10 +252,11 @@ class Evaluator:
         if name == "i":
             return self.context.mpc(0, 1)
         if name not in self.point:
-            raise NotNumeric
+            raise NotNumericError
         return self.point[name]
 
     def call(self, node: Call) -> Any:
+        """The value of an operation."""
         head, args = node.head, node.args
         if head == "add":
             return self.add([self.value(arg) for arg in args])
@@ -303,60 +306,65 @@ class Evaluator:
             return self.series(node)
         if head in ("apply", "prime", "int", "lim", "gcd", "lcm", "mod", "arg", "Re", "Im"):
             return self.opaque(node)
-        raise NotNumeric
+        raise NotNumericError
 
     def add(self, terms: list[Any]) -> Any:
-        """Sum; a result that is rounding noise is zero, and a term that vanishes in rounding is TooLarge."""
+        """Sum; a result that is rounding noise is zero, and a term that vanishes in rounding is TooLargeError."""
         total = self.context.fsum(terms)
         sizes = [abs(term) for term in terms if term]
         if len(sizes) < 2:
             return total
         largest = max(sizes)
         if min(sizes) < largest * self.lost:
-            raise TooLarge
+            raise TooLargeError
         return self.context.zero if abs(total) < largest * self.snap else total
 
     def divide(self, above: Any, below: Any) -> Any:
+        """A quotient; OutOfDomainError by zero."""
         if below == 0:
-            raise OutOfDomain
+            raise OutOfDomainError
         return above / below
 
     def integer(self, node: Node) -> int:
+        """A whole number from 1 to 1000, such as the index of a root."""
         value = self.value(node)
         near = int(self.context.nint(value.real if hasattr(value, "real") else value))
         if value != near or not 1 <= near <= 1000:
-            raise OutOfDomain
+            raise OutOfDomainError
         return near
 
     def power(self, base_node: Node, exponent_node: Node) -> Any:
+        """A power, with real odd roots of negative numbers."""
         exponent = self.value(exponent_node)
         if isinstance(base_node, Sym) and base_node.name == "e":
             return self.exponential(exponent)
         base = self.value(base_node)
         if base == 0:
             if self.context.re(exponent) <= 0:
-                raise OutOfDomain
+                raise OutOfDomainError
             return base
         size = abs(exponent) * (1 + abs(self.context.log(abs(base))))
         if size > _LARGEST_EXPONENT:
-            raise TooLarge
+            raise TooLargeError
         if self.is_integer(exponent):
             return base ** int(self.context.nint(self.context.re(exponent)))
         if self.real and base < 0:
             # Odd roots of negative numbers are real, as in school and as for \sqrt[3]{-8}.
             fraction = _simple_fraction(exponent_node)
             if fraction is None or fraction.denominator % 2 == 0:
-                raise OutOfDomain
+                raise OutOfDomainError
             root = -self.context.root(-base, fraction.denominator)
             return root**fraction.numerator
         return base**exponent
 
     def is_integer(self, value: Any) -> bool:
+        """Whether this is a whole number."""
         return bool(self.context.im(value) == 0 and self.context.isint(self.context.re(value)))
 
     def exponential(self, exponent: Any) -> Any:
+        """e to the power of a number."""
         if abs(exponent) > _LARGEST_EXPONENT:
-            raise TooLarge
+            raise TooLargeError
         result = self.context.exp(exponent)
         if isinstance(result, self.context.mpc):
             return self.clean(result)
@@ -370,15 +378,17 @@ class Evaluator:
         return self.context.mpc(re, im)
 
     def root(self, value: Any, index: int) -> Any:
+        """A root; of a negative number the real one."""
         if self.real and value < 0:
             if index % 2 == 0:
-                raise OutOfDomain
+                raise OutOfDomainError
             return -self.context.root(-value, index)
         return self.context.root(value, index) if index != 2 else self.context.sqrt(value)
 
     def function(self, head: str, args: tuple[Node, ...]) -> Any:
+        """An elementary function of one argument."""
         if len(args) != 1:
-            raise NotNumeric
+            raise NotNumericError
         if head in _PERIODIC and self.degree_is_unit and _has_degree(args[0]):
             # Inside a sine degrees are never a unit to leave out.
             inner = Evaluator(self.point, real=self.real, digits=self.context.dps)
@@ -388,40 +398,43 @@ class Evaluator:
         if head == "exp":
             return self.exponential(value)
         if abs(value) > _LARGEST_EXPONENT:
-            raise TooLarge
+            raise TooLargeError
         if head == "ln":
             if value == 0 or (self.real and value < 0):
-                raise OutOfDomain
+                raise OutOfDomainError
             return self.context.log(value)
         try:
             result = getattr(self.context, _REAL[head])(value)
         except (ValueError, ZeroDivisionError) as error:
-            raise OutOfDomain from error
+            raise OutOfDomainError from error
         if self.real and isinstance(result, self.context.mpc):
-            raise OutOfDomain
+            raise OutOfDomainError
         if head in _PERIODIC:
             if abs(result) < self.snap * (1 + abs(value)):
                 return self.context.zero
             if abs(result) > 1 / (self.snap * (1 + abs(value))):
-                raise OutOfDomain
+                raise OutOfDomainError
         return result
 
     def factorial(self, value: Any) -> Any:
+        """n!, also for fractions, by the gamma function."""
         if abs(value) > 100_000:
-            raise TooLarge
+            raise TooLargeError
         if self.is_integer(value) and value < 0:
-            raise OutOfDomain
+            raise OutOfDomainError
         return self.context.factorial(value)
 
     def binomial(self, n: Any, k: Any) -> Any:
+        """A binomial coefficient."""
         if abs(n) > 100_000 or abs(k) > 100_000:
-            raise TooLarge
+            raise TooLargeError
         return self.context.binomial(n, k)
 
     def determinant(self, matrix: Matrix) -> Any:
+        """The determinant of a matrix with at most 12 rows."""
         size = len(matrix.rows)
         if size > 12 or any(len(row) != size for row in matrix.rows):
-            raise TooLarge
+            raise TooLargeError
         return self.context.det(
             self.context.matrix([[self.value(cell) for cell in row] for row in matrix.rows])
         )
@@ -431,7 +444,7 @@ class Evaluator:
         variable, body, lower, upper = node.args
         try:
             first, last = exact(lower), exact(upper)
-        except (NotExact, TooLarge):
+        except (NotExactError, TooLargeError):
             return self.opaque(node)
         if (
             first.denominator != 1
@@ -458,7 +471,7 @@ class Evaluator:
             try:
                 value = self.value(arg) if not (isinstance(arg, Sym) and arg is node.args[0]) else None
                 parts.append(repr(arg) if value is None else self.context.nstr(value, 20))
-            except (NotNumeric, OutOfDomain):
+            except (NotNumericError, OutOfDomainError):
                 parts.append(repr(arg))
         text = "|".join(parts)
         seed = zlib.crc32(text.encode()) + (zlib.adler32(text.encode()) << 32)
@@ -472,7 +485,7 @@ def _has_degree(node: Node) -> bool:
 def _simple_fraction(node: Node) -> Fraction | None:
     try:
         return exact(node)
-    except (NotExact, TooLarge):
+    except (NotExactError, TooLargeError):
         return None
 
 

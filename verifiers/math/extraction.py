@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from verifiers.math.normalisation import canonical_latex
-from verifiers.math.parser import LONGEST, Unparsed, parse
+from verifiers.math.parser import LONGEST, UnparsedError, parse
 from verifiers.math.text import choice, choices, plain, synonym, without_qualifier
 from verifiers.types import InputError
 
@@ -84,7 +84,8 @@ def closing_brace(text: str, start: int) -> int:
 
 
 _JOINED = re.compile(
-    r"(?:[\s$,;.&:()\[\]{}~]|\\[,;:!()\[\] ]|\\q?quad|\\(?:text|mbox|mathrm|textbf)\b|\b(?:and|or|und|et|as well as)\b"
+    r"(?:[\s$,;.&:()\[\]{}~]|\\[,;:!()\[\] ]|\\q?quad|\\(?:text|mbox|mathrm|textbf)\b"
+    r"|\b(?:and|or|und|et|as well as)\b"
     r"|\b(?:for )?part\b(?: \(\w\))?|(?<![A-Za-z\\])[A-Za-z](?:_\{?\w\}?)?(?:\([a-z]\))?\s*=)*"
 )
 _CORRECTION = re.compile(
@@ -126,7 +127,8 @@ def _answer_tag(text: str) -> Extraction | None:
 
 _PHRASE = re.compile(
     r"\b(?:answer|result|solution)(?:\s+to\s+[^.\n:]{0,80})?\s+(?:is|are)\s*:?|\b(?:answer|answers)\s*(?:\*\*|__)?\s*[:=：]"
-    r"|\b(?:correct|right)\s+(?:option|choice)\s+is\s*:?|^[ \t]*A:|\br[ée]ponse\s*(?:est\b)?\s*:?|答案(?:是|为)?\s*[:：]?|故选\s*[:：]?",
+    r"|\b(?:correct|right)\s+(?:option|choice)\s+is\s*:?|^[ \t]*A:"
+    r"|\br[ée]ponse\s*(?:est\b)?\s*:?|答案(?:是|为)?\s*[:：]?|故选\s*[:：]?",
     re.IGNORECASE | re.MULTILINE,
 )
 _COLON = re.compile(r"\banswer\s*:", re.IGNORECASE)
@@ -191,7 +193,8 @@ _DENIED = re.compile(
 )
 _SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s+(?=[A-Z\"\\[(])|\s*$)|。|[!?]\s*$")
 _CLAUSE = re.compile(
-    r"[,;]?\s+(?:because|since|as|which|due to|so|by|given that|per|after)\s|,\s+(?:it|that|this|not|and not|where)\s"
+    r"[,;]?\s+(?:because|since|as|which|due to|so|by|given that|per|after)\s"
+    r"|,\s+(?:it|that|this|not|and not|where)\s"
     r"|\s+(?:non|nicht|not)\s|不是|，|,?\s+\((?:since|because)"
 )
 
@@ -293,7 +296,8 @@ _NUMBER = re.compile(
     r"[-−+]?(?:\d{1,3}(?:(?:,|\{,\}|,\\!)\d{3})+(?!\d)|\d+)(?:\.\d+|,\d{1,2}(?!\d))?(?:\s*/\s*\d+(?:\.\d+)?)?\s?\\?%?|[-−+]?\.\d+%?"
 )
 _DENIED_BEFORE = re.compile(
-    r"(?i)(?:\b(?:not|or|isn't|never|either|at least|at most|(?:more|less|fewer|greater|other) than|over|under|except)"
+    r"(?i)(?:\b(?:not|or|isn't|never|either|at least|at most"
+    r"|(?:more|less|fewer|greater|other) than|over|under|except)"
     r"|\\(?:neq?|geq?|leq?|approx|not)|[<>≠≥≤≈])\s*\$?$"
 )
 _OPEN_AFTER = re.compile(r"(?i)^\W*(?:or|and) (?:more|less|so|fewer|above|below|\d)")
@@ -362,7 +366,7 @@ def readable(text: str) -> bool:
     for text in dict.fromkeys((canonical, without_qualifier(canonical))):
         try:
             parse(text)
-        except (Unparsed, RecursionError):
+        except (UnparsedError, RecursionError):
             continue
         return True
     return False
@@ -429,7 +433,7 @@ def extract(response: str, rules: tuple[str, ...]) -> Extraction:
 
 
 def gold_text(gold: str) -> str:
-    """The answer in a gold that may be a whole solution: its boxes, what follows ####, or a JSON list of answers."""
+    """The answer in a gold that may be a whole solution: its boxes, what follows ####, a JSON list."""
     if gold.startswith('["') and gold.endswith('"]'):
         try:
             answers = json.loads(gold)

@@ -67,7 +67,8 @@ _SIZES = re.compile(
 )
 _LEFT_RIGHT_DOT = re.compile(r"\\(?:left|right)\s*\.")
 _SPACES = re.compile(
-    r"(?<!\\)\\[,;:>! ]|\\q?quad|\\(?:thinspace|enspace|space|medspace|thickspace|negthinspace|hspace\*?\{[^{}]*\})"
+    r"(?<!\\)\\[,;:>! ]|\\q?quad"
+    r"|\\(?:thinspace|enspace|space|medspace|thickspace|negthinspace|hspace\*?\{[^{}]*\})"
     r"(?![A-Za-z])|~"
 )
 _GROUPED = re.compile(

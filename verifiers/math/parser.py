@@ -1,6 +1,6 @@
 """Recursive-descent parser from the canonical spelling of an answer to a tree.
 
-It fails closed: the whole text is consumed, or `Unparsed` says where it stopped. Nothing is evaluated and
+It fails closed: the whole text is consumed, or `UnparsedError` says where it stopped. Nothing is evaluated and
 no text reaches Python's own evaluation.
 """
 
@@ -8,28 +8,28 @@ from __future__ import annotations
 
 from verifiers.math.primaries import Primaries
 from verifiers.math.syntax import Based, Call, Group, Logic, Node, Num, Quantity, Relation, Sym
-from verifiers.math.tokens import DEEPEST, LONGEST, Unparsed, tokenize, unnest
+from verifiers.math.tokens import DEEPEST, LONGEST, UnparsedError, tokenize, unnest
 from verifiers.math.units import RAW_UNITS, convert, parse_unit
 from verifiers.math.vocabulary import CURRENCIES, FUNCTIONS, NAMES, RELATIONS, SEPARATORS, STOP_WORDS
 
-__all__ = ["LONGEST", "Unparsed", "parse"]
+__all__ = ["LONGEST", "UnparsedError", "parse"]
 
 
 def parse(text: str, *, thousands: bool = True) -> Node:
     """Tree of a canonical spelling (`canonical_latex`).
 
     Raises:
-        Unparsed: the text is too long, nested too deeply, or no answer as a whole.
+        UnparsedError: the text is too long, nested too deeply, or no answer as a whole.
     """
     if len(text) > LONGEST:
-        raise Unparsed(f"longer than {LONGEST} characters")
+        raise UnparsedError(f"longer than {LONGEST} characters")
     tokens = unnest(tokenize(text, thousands=thousands))
     if not tokens:
-        raise Unparsed("empty")
+        raise UnparsedError("empty")
     parser = _Parser(tokens)
     node = parser.answer()
     if parser.position < len(tokens):
-        raise Unparsed(f"stops at {tokens[parser.position].value!r}")
+        raise UnparsedError(f"stops at {tokens[parser.position].value!r}")
     return node
 
 
@@ -46,10 +46,11 @@ class _Parser(Primaries):
         if len(words) == 1 and conditions and not all(_is_equation(item) for item in items):
             return Logic(words.pop(), tuple(items))
         if separators and separators[-1] == "," and len(separators) == len(items):
-            raise Unparsed("ends with a comma")
+            raise UnparsedError("ends with a comma")
         return Group("", "", tuple(items))
 
     def separator(self) -> str | None:
+        """A comma, semicolon or word between items, or None."""
         token = self.peek()
         if token is None:
             return None
@@ -61,11 +62,12 @@ class _Parser(Primaries):
         return self.word_separator()
 
     def word_separator(self) -> str | None:
+        """ "and" or "or", or None."""
         token = self.peek()
         if token is None or token.kind not in ("text", "word", "sign"):
             return None
         value = token.value.strip().lower().strip(",;")
-        if value in SEPARATORS and not (value == "y"):
+        if value in SEPARATORS:
             self.position += 1
             return SEPARATORS[value]
         if token.kind == "text" and not value:
@@ -74,6 +76,7 @@ class _Parser(Primaries):
         return None
 
     def items(self, closers: tuple[str, ...]) -> tuple[list[Node], list[str]]:
+        """Items up to one of `closers`, and the separators between them."""
         items = [self.item()]
         separators: list[str] = []
         while not self.at(*closers):
@@ -87,22 +90,25 @@ class _Parser(Primaries):
         return items, separators
 
     def item(self) -> Node:
+        """One item, with the depth counted."""
         self.depth += 1
         if self.depth > DEEPEST:
-            raise Unparsed("nested too deeply")
+            raise UnparsedError("nested too deeply")
         try:
             return self.relation()
         finally:
             self.depth -= 1
 
     def relation(self) -> Node:
+        """A chain of expressions with relation signs."""
         while self.text_in({"only", "about", "approximately", "is", "the"}):
             self.position += 1
         token = self.peek()
         following = self.peek(1)
         if token is not None and following is not None and token.kind == "word" and len(token.value) > 3:
             # "Maximum = 2": a word names the value.
-            if following.kind == "sign" and following.value in "=:" and token.value.lower() not in NAMES:
+            named = following.kind == "sign" and following.value in "=:"
+            if named and token.value.lower() not in NAMES:
                 self.position += 2
                 return Relation((Sym(token.value), self.set_expression()), ("=",))
         if self.at(*RELATIONS) and not self.at("\\mid"):
@@ -110,7 +116,7 @@ class _Parser(Primaries):
             operator = RELATIONS[self.take().value]
             if operator in ("=",):
                 return self.relation()
-            raise Unparsed(f"nothing stands before {operator!r}")
+            raise UnparsedError(f"nothing stands before {operator!r}")
         terms = [self.definition_head() or self.set_expression()]
         operators: list[str] = []
         while True:
@@ -135,6 +141,7 @@ class _Parser(Primaries):
         return Relation(tuple(terms), tuple(operators))
 
     def set_expression(self) -> Node:
+        """A union, intersection or difference."""
         node = self.sum()
         while self.at("\\cup", "\\cap", "\\setminus", "\\backslash"):
             head = {"\\cup": "union", "\\cap": "intersection"}.get(self.take().value, "difference")
@@ -142,6 +149,7 @@ class _Parser(Primaries):
         return node
 
     def sum(self) -> Node:
+        """A sum of products."""
         terms: list[Node] = []
         sign = self.leading_sign()
         while True:
@@ -171,6 +179,7 @@ class _Parser(Primaries):
         return node
 
     def product(self) -> Node:
+        """A product of powers."""
         node = self.power()
         while True:
             if self.at("*", "\\cdot", "\\times"):
@@ -196,10 +205,10 @@ class _Parser(Primaries):
         following = self.peek()
         rest = self.product() if following is not None and following.kind == "number" else None
         if not isinstance(rest, Quantity):
-            raise Unparsed("something stands behind the unit")
+            raise UnparsedError("something stands behind the unit")
         (kind, factor), (other, smaller) = convert(quantity.unit), convert(rest.unit)
         if kind != other or len(kind) != 1 or smaller >= factor:
-            raise Unparsed("two quantities stand side by side")
+            raise UnparsedError("two quantities stand side by side")
         whole = Call("mul", (quantity.value, Num(factor / smaller)))
         return Quantity(Call("add", (whole, rest.value)), rest.unit)
 
@@ -212,16 +221,17 @@ class _Parser(Primaries):
         if following.kind == "number" and isinstance(left, (Num, Call)) and _ends_in_number(left):
             # "1 3/4" is a mixed number; any other two numbers side by side mean nothing.
             if not (whole and isinstance(right, Num) and self.accept("/")):
-                raise Unparsed("two numbers stand side by side")
+                raise UnparsedError("two numbers stand side by side")
             right = Call("frac", (right, self.power()))
             if not _proper(right):
-                raise Unparsed("a mixed number with an improper fraction")
+                raise UnparsedError("a mixed number with an improper fraction")
             return Call("mixed", (left, right))
         if whole and following.value == "\\frac" and _proper(right):
             return Call("mixed", (left, right))
         return Call("mul", (left, right))
 
     def signed_power(self) -> Node:
+        """A power with a sign before it."""
         negative = False
         pm = False
         while self.at("-", "+", "\\pm"):
@@ -271,7 +281,7 @@ class _Parser(Primaries):
                         and isinstance(exponent.args[0], Num)
                     )
                     if not negative:
-                        raise Unparsed("a unit with a power that is no number")
+                        raise UnparsedError("a unit with a power that is no number")
                     phrase.append("^-" + str(exponent.args[0].value))  # type: ignore[union-attr]
                     continue
                 phrase.append("^" + str(exponent.value))
@@ -297,6 +307,7 @@ class _Parser(Primaries):
         return unit
 
     def power(self) -> Node:
+        """A primary with its powers and marks."""
         node = self.postfix(self.primary())
         if self.at("^"):
             self.position += 1
@@ -312,7 +323,7 @@ class _Parser(Primaries):
                 node = self.subscript(node)
             node = self.postfix(Call("pow", (node, exponent)))
             if self.at("^"):
-                raise Unparsed("two powers in a row")
+                raise UnparsedError("two powers in a row")
         return node
 
     def power_argument(self) -> Node:
@@ -332,6 +343,7 @@ class _Parser(Primaries):
         return self.postfix(node, factorial_only=True)
 
     def postfix(self, node: Node, *, factorial_only: bool = False) -> Node:
+        """`node` with the marks behind it: factorial, prime, percent, index."""
         while True:
             if self.at("!"):
                 self.position += 1
@@ -352,14 +364,15 @@ class _Parser(Primaries):
                 return node
 
     def subscript(self, node: Node) -> Node:
+        """`node` with its index; a number with one is in that base."""
         self.expect("_")
         if isinstance(node, Num) and node.value.denominator == 1 and node.digits == 0 and node.value >= 0:
             base = self.braced() if self.at("{") else self.primary()
             if not isinstance(base, Num) or base.value.denominator != 1 or not 2 <= base.value <= 36:
-                raise Unparsed("a number with a subscript that is no base")
+                raise UnparsedError("a number with a subscript that is no base")
             digits = str(node.value)
             if any(int(digit) >= base.value for digit in digits):
-                raise Unparsed(f"{digits} has digits that base {base.value} does not have")
+                raise UnparsedError(f"{digits} has digits that base {base.value} does not have")
             return Based(digits, int(base.value))
         start = self.position
         depth = 0
@@ -373,7 +386,7 @@ class _Parser(Primaries):
             return Sym(f"{node.name}_{name}")
         if isinstance(node, Call) and node.head == "apply" and isinstance(node.args[0], Sym):
             return Call("apply", (Sym(f"{node.args[0].name}_{name}"), *node.args[1:]))
-        raise Unparsed("a subscript that belongs to nothing")
+        raise UnparsedError("a subscript that belongs to nothing")
 
 
 def _is_equation(node: Node) -> bool:

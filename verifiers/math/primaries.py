@@ -19,7 +19,7 @@ from verifiers.math.syntax import (
     Sym,
     Text,
 )
-from verifiers.math.tokens import DEEPEST, Cursor, Token, Unparsed, tokenize
+from verifiers.math.tokens import DEEPEST, Cursor, Token, UnparsedError, tokenize
 from verifiers.math.units import RAW_UNITS
 from verifiers.math.vocabulary import (
     ACCENTS,
@@ -75,9 +75,10 @@ class Primaries(Cursor, ABC):
         """`node` with its index."""
 
     def primary(self, *, plain_word: bool = False) -> Node:
+        """One primary, with the depth counted."""
         self.depth += 1
         if self.depth > 4 * DEEPEST:
-            raise Unparsed("nested too deeply")
+            raise UnparsedError("nested too deeply")
         try:
             return self._primary(plain_word=plain_word)
         finally:
@@ -97,11 +98,11 @@ class Primaries(Cursor, ABC):
         return self.command(value)
 
     def number(self, text: str) -> Node:
+        """A number, with a repeating decimal behind it."""
         value = _fraction(text)
         if "e" in text.lower():
             return Num(value, len(text.lower().split("e")[0].replace(".", "").lstrip("0")))
         if "." in text:
-            node = Num(value, len(text.replace(".", "").lstrip("0")) or 1, len(text.split(".")[1]))
             return self.repeating(text)
         return self.repeating(text) if self.at(".") else Num(value)
 
@@ -120,7 +121,7 @@ class Primaries(Cursor, ABC):
             digits = self.take()
             self.expect("}")
             if digits.kind != "number" or not digits.value.isdigit() or len(digits.value) > 50:
-                raise Unparsed("a bar over something that is no digits")
+                raise UnparsedError("a bar over something that is no digits")
             whole, after = text.split(".")
             head = _fraction((whole or "0") + ("." + after if after else ""))
             tail = Fraction(int(digits.value), (10 ** len(digits.value) - 1) * 10 ** len(after))
@@ -154,16 +155,16 @@ class Primaries(Cursor, ABC):
                 ]  # fmt: skip
                 return self.primary()
         if len(value) > 3 or lowered in ENGLISH:
-            raise Unparsed(f"the word {value!r}")
+            raise UnparsedError(f"the word {value!r}")
         if len(value) == 1:
             return self.letter(value)
         # A product; the last letter takes what follows it (an index, a power, arguments).
         self.position -= 1
         self.tokens[self.position : self.position + 1] = [Token("word", letter, False) for letter in value]
-        first = self.primary()
-        return first
+        return self.primary()
 
     def letter(self, value: str) -> Node:
+        """A one-letter name with its index, applied to what follows."""
         node: Node = Sym(value)
         if self.at("_"):
             node = self.subscript(node)
@@ -208,12 +209,13 @@ class Primaries(Cursor, ABC):
                 arguments = group.items if isinstance(group, Group) else (group,)
                 if self.at("=") and all(isinstance(a, (Sym, Num)) for a in arguments):
                     return Call("apply", (name, *arguments))
-        except Unparsed:
+        except UnparsedError:
             pass
         self.position = start
         return None
 
     def text(self, token: Token) -> Node:
+        """Words inside the formula: a constant, a name, a number in text."""
         value = token.value.strip()
         if value in ("e", "i", "π"):
             return Sym("\\pi" if value == "π" else value)
@@ -228,9 +230,10 @@ class Primaries(Cursor, ABC):
         if 2 <= len(value) <= 3 and value.isalpha() and value.isupper():
             name: Node = Sym(value)
             return self.subscript(name) if self.at("_") else name
-        raise Unparsed(f"the words {value!r}")
+        raise UnparsedError(f"the words {value!r}")
 
     def sign(self, value: str) -> Node:
+        """A bracket or a bar."""
         if value in "([":
             return self.bracketed(value)
         if value == "{":
@@ -241,7 +244,7 @@ class Primaries(Cursor, ABC):
             self.no_bar -= 1
             self.expect("|")
             return Call("abs", (inner,))
-        raise Unparsed(f"{value!r} where a value should be")
+        raise UnparsedError(f"{value!r} where a value should be")
 
     def plain_braces(self) -> Node:
         """Braces without backslashes: grouping, or a set in plain text."""
@@ -258,6 +261,7 @@ class Primaries(Cursor, ABC):
         return Group("{", "}", tuple(items))
 
     def bracketed(self, opener: str) -> Node:
+        """What stands in parentheses or square brackets."""
         closers = CLOSERS[opener]
         bar, self.no_bar = self.no_bar, 0
         colon, self.no_colon = self.no_colon, 0
@@ -316,6 +320,7 @@ class Primaries(Cursor, ABC):
         return self.primary()
 
     def command(self, value: str) -> Node:
+        """What a command begins."""
         name = value[1:]
         if name == "frac":
             return Call("frac", (self.argument(), self.argument()))
@@ -371,10 +376,11 @@ class Primaries(Cursor, ABC):
         if name in GREEK:
             return self.letter(value) if name not in ("infty", "emptyset", "pi", "prime") else Sym(value)
         if name in ("\\", "&"):
-            raise Unparsed("a line break")
-        raise Unparsed(f"the command {value!r}")
+            raise UnparsedError("a line break")
+        raise UnparsedError(f"the command {value!r}")
 
     def accent(self, name: str) -> Node:
+        """A name with a bar, hat or arrow."""
         self.expect("{") if self.at("{") else None
         parts: list[str] = []
         depth = 1
@@ -389,7 +395,7 @@ class Primaries(Cursor, ABC):
                 break
         letters = "".join(parts)
         if not letters:
-            raise Unparsed("an accent over nothing")
+            raise UnparsedError("an accent over nothing")
         node: Node = Sym(f"\\{name} {letters}")
         if self.at("_"):
             node = self.subscript(node)
@@ -397,7 +403,7 @@ class Primaries(Cursor, ABC):
 
     def prefixed(self, value: str) -> Node:
         """\\angle ABC, \\Delta p: one name."""
-        letters = []
+        letters: list[str] = []
         while (token := self.peek()) is not None and (
             token.kind == "word" or (token.kind == "command" and token.value[1:] in GREEK)
         ):
@@ -412,6 +418,7 @@ class Primaries(Cursor, ABC):
         return Sym(f"{value} {''.join(letters)}".strip())
 
     def root(self) -> Node:
+        """A square root or one with an index."""
         if self.accept("["):
             index = self.item()
             self.expect("]")
@@ -419,11 +426,13 @@ class Primaries(Cursor, ABC):
         return Call("sqrt", (self.root_argument(),))
 
     def root_argument(self) -> Node:
+        """What stands under a root sign."""
         if self.at("{"):
             return self.braced()
         return self.primary()
 
     def function(self, name: str) -> Node:
+        """A function with its power, base and argument."""
         if name == "sqrt":
             return self.root()
         if self.at("=") and name in ("max", "min", "sup", "inf"):
@@ -438,7 +447,7 @@ class Primaries(Cursor, ABC):
         arguments = self.function_arguments(name)
         if base is not None:
             if name != "log":
-                raise Unparsed(f"{name} with an index")
+                raise UnparsedError(f"{name} with an index")
             node: Node = Call("log", (*arguments, base))
         else:
             node = Call(name, arguments)
@@ -450,6 +459,7 @@ class Primaries(Cursor, ABC):
         return Call("pow", (node, power))
 
     def function_arguments(self, name: str) -> tuple[Node, ...]:
+        """The arguments of a function, with or without parentheses."""
         if self.at("(", "["):
             group = self.primary()
             if (
@@ -521,6 +531,7 @@ class Primaries(Cursor, ABC):
         return Call(name, (variable, body, lower, upper))
 
     def braced_relation(self) -> Node:
+        """What stands under a sum or limit sign."""
         if not self.at("{"):
             return self.argument()
         self.position += 1
@@ -529,6 +540,7 @@ class Primaries(Cursor, ABC):
         return node
 
     def environment(self) -> Node:
+        """A matrix environment."""
         self.expect("{")
         name = ""
         while not self.at("}"):
@@ -544,12 +556,12 @@ class Primaries(Cursor, ABC):
             "smallmatrix",
             "cases",
         ):
-            raise Unparsed(f"the environment {name!r}")
+            raise UnparsedError(f"the environment {name!r}")
         if name == "array" and self.at("{"):
             while not self.accept("}"):
                 self.position += 1
                 if self.peek() is None:
-                    raise Unparsed("an open array")
+                    raise UnparsedError("an open array")
         bar, self.no_bar = self.no_bar, 0
         rows: list[list[Node]] = [[]]
         while not self.at("\\end"):
@@ -560,7 +572,7 @@ class Primaries(Cursor, ABC):
             else:
                 rows[-1].append(self.item())
             if sum(map(len, rows)) > 900:
-                raise Unparsed("a matrix of more than 900 cells")
+                raise UnparsedError("a matrix of more than 900 cells")
         self.no_bar = bar
         self.position += 1
         self.expect("{")
@@ -569,16 +581,17 @@ class Primaries(Cursor, ABC):
         if rows and not rows[-1]:
             rows.pop()
         if name == "cases":
-            raise Unparsed("cases")
+            raise UnparsedError("cases")
         if not rows or not rows[0] or len({len(row) for row in rows}) != 1:
-            raise Unparsed("a matrix with rows of different length")
+            raise UnparsedError("a matrix with rows of different length")
         matrix = Matrix(tuple(tuple(row) for row in rows))
         return Call("det", (matrix,)) if name == "vmatrix" else matrix
 
     def braced(self) -> Node:
+        """What stands in braces."""
         self.expect("{")
         if self.accept("}"):
-            raise Unparsed("empty braces")
+            raise UnparsedError("empty braces")
         if self.at("\\circ") and (closing := self.peek(1)) is not None and closing.value == "}":
             self.position += 2
             return Sym("\\circ")
@@ -593,6 +606,7 @@ class Primaries(Cursor, ABC):
         return node
 
     def leading_sign(self) -> list[str]:
+        """The signs before a term."""
         signs: list[str] = []
         while self.at("+", "-", "\\pm", "\\mp"):
             signs.append(self.take().value)
@@ -602,15 +616,15 @@ class Primaries(Cursor, ABC):
                 self.expect("-")
                 signs[-1] = "\\pm"
             if len(signs) > 8:
-                raise Unparsed("a row of signs")
+                raise UnparsedError("a row of signs")
         return signs
 
 
 def _fraction(text: str) -> Fraction:
     if len(text) > 1200:
-        raise Unparsed("a number of more than 1200 digits")
+        raise UnparsedError("a number of more than 1200 digits")
     if "e" in text.lower():
         exponent = int(text.lower().split("e")[1])
         if abs(exponent) > 1000:
-            raise Unparsed("an exponent beyond 1000")
+            raise UnparsedError("an exponent beyond 1000")
     return Fraction(text)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from verifiers.math.compare import negated, numeric_order, same_value
-from verifiers.math.evaluate import NotNumeric
+from verifiers.math.evaluate import NotNumericError
 from verifiers.math.syntax import (
     Call,
     Group,
@@ -46,7 +46,7 @@ class RealSet:
 REALS = RealSet((Piece(None, False, None, False),))
 
 
-class NoSet(ValueError):
+class NoSetError(ValueError):
     """The tree is no set of real numbers."""
 
 
@@ -63,7 +63,7 @@ def real_set(node: Node, *, gold: bool) -> RealSet:
     """The set that a tree stands for. With `gold`, |x| < 2 is solved; in an answer it would be the question again.
 
     Raises:
-        NoSet: it stands for no set of real numbers.
+        NoSetError: it stands for no set of real numbers.
     """
     if (
         isinstance(node, Group)
@@ -77,7 +77,7 @@ def real_set(node: Node, *, gold: bool) -> RealSet:
             return RealSet(())
         for item in node.items:
             if isinstance(item, (Group, Relation, Logic)):
-                raise NoSet
+                raise NoSetError
         return RealSet(tuple(Piece(item, True, item, True) for item in node.items))
     if isinstance(node, Group) and (node.opener, node.closer) == ("(", ")") and len(node.items) == 1:
         return real_set(node.items[0], gold=gold)
@@ -95,11 +95,11 @@ def real_set(node: Node, *, gold: bool) -> RealSet:
         if isinstance(subject, Relation) and subject.operators == ("in",):
             subject = subject.terms[0]
         if not isinstance(subject, Sym) or inner.subject not in (None, subject.name):
-            raise NoSet
+            raise NoSetError
         return RealSet(inner.pieces, None, True)
     if isinstance(node, (Relation, Logic)):
         return _condition(node, gold=gold)
-    raise NoSet
+    raise NoSetError
 
 
 def _condition(node: Node, *, gold: bool) -> RealSet:
@@ -107,7 +107,7 @@ def _condition(node: Node, *, gold: bool) -> RealSet:
         parts = [_condition(item, gold=gold) for item in node.items]
         subjects = {part.subject for part in parts}
         if len(subjects) != 1:
-            raise NoSet
+            raise NoSetError
         found = parts[0]
         for part in parts[1:]:
             pieces = _union(found, part) if node.operator == "or" else _intersection(found, part)
@@ -115,26 +115,26 @@ def _condition(node: Node, *, gold: bool) -> RealSet:
         return found
     if isinstance(node, Relation):
         return _relation(node, gold=gold)
-    raise NoSet
+    raise NoSetError
 
 
 def _difference_by_minus(node: Call, *, gold: bool) -> RealSet:
     left, right = node.args
     if not (isinstance(right, Call) and right.head == "neg"):
-        raise NoSet
+        raise NoSetError
     if isinstance(left, (Group, SetBuilder)) or left == Sym("\\mathbbR"):
         return _combined(Call("difference", (left, right.args[0])), gold=gold)
-    raise NoSet
+    raise NoSetError
 
 
 def _interval(node: Group) -> Piece:
     low, high = node.items
     for end in (low, high):
         if isinstance(end, (Group, Relation, Logic)):
-            raise NoSet
+            raise NoSetError
     signs = is_infinite(low), is_infinite(high)
     if signs[0] == 1 or signs[1] == -1:
-        raise NoSet
+        raise NoSetError
     # [a, infinity] is a slip that means [a, infinity).
     return Piece(
         None if signs[0] else low,
@@ -163,7 +163,7 @@ def _relation(node: Relation, *, gold: bool) -> RealSet:
         inner = real_set(terms[1], gold=gold)
         name = name_of(terms[0])
         if name is None:
-            raise NoSet
+            raise NoSetError
         return RealSet(inner.pieces, name, True)
     if len(terms) == 2:
         left, right = terms
@@ -178,14 +178,14 @@ def _relation(node: Relation, *, gold: bool) -> RealSet:
         high, middle, low = terms
         closed = operators[1] == ">=", operators[0] == ">="
     else:
-        raise NoSet
+        raise NoSetError
     if isinstance(middle, Call) and middle.head == "abs" and gold and name_of(middle.args[0]):
         upper = Piece(low, closed[0], high, closed[1])
         lower = Piece(negated(high), closed[1], negated(low), closed[0])
         return RealSet((lower, upper), name_of(middle.args[0]), True)
     name = name_of(middle)
     if name is None or name in variables(low) | variables(high):
-        raise NoSet
+        raise NoSetError
     ends = (None if is_infinite(low) else low, None if is_infinite(high) else high)
     return RealSet(
         (Piece(ends[0], closed[0] and ends[0] is not None, ends[1], closed[1] and ends[1] is not None),),
@@ -209,7 +209,7 @@ def _bound(left: Node, operator: str, right: Node, *, gold: bool) -> RealSet:
     if isinstance(left, Call) and left.head == "abs":
         name = name_of(left.args[0])
         if not gold or name is None or name in variables(right):
-            raise NoSet
+            raise NoSetError
         if operator in ("<", "<="):
             closed = operator == "<="
             return RealSet((Piece(negated(right), closed, right, closed),), name, True)
@@ -218,10 +218,10 @@ def _bound(left: Node, operator: str, right: Node, *, gold: bool) -> RealSet:
             return RealSet(
                 (Piece(None, False, negated(right), closed), Piece(right, closed, None, False)), name, True
             )
-        raise NoSet
+        raise NoSetError
     name = name_of(left)
     if name is None or name in variables(right) or isinstance(right, (Group, Relation)):
-        raise NoSet
+        raise NoSetError
     if operator == "=":
         return RealSet((Piece(right, True, right, True),), name, True)
     if operator == "!=":
@@ -239,7 +239,7 @@ def _bound(left: Node, operator: str, right: Node, *, gold: bool) -> RealSet:
         return RealSet((Piece(None, False, right, closed),), name, True)
     if operator in (">", ">="):
         return RealSet((Piece(right, closed, None, False),), name, True)
-    raise NoSet
+    raise NoSetError
 
 
 def _expanded(node: Node) -> list[Node]:
@@ -297,8 +297,8 @@ def _intersection(left: RealSet, right: RealSet) -> tuple[Piece, ...]:
                     if order < 0 or (order == 0 and not (low_closed and high_closed)):
                         continue
                 result.append(Piece(low, low_closed, high, high_closed))
-    except NotNumeric as error:
-        raise NoSet from error
+    except NotNumericError as error:
+        raise NoSetError from error
     return tuple(result)
 
 
@@ -316,14 +316,14 @@ def _tighter(
 
 
 def _merged(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
-    """Sorted and joined; NoSet where the ends are no numbers or an interval is reversed."""
+    """Sorted and joined; NoSetError where the ends are no numbers or an interval is reversed."""
     try:
         for piece in pieces:
             if piece.low is not None and piece.high is not None:
                 order = numeric_order(piece.high) - numeric_order(piece.low)
                 if order < 0 or (order == 0 and not (piece.low_closed and piece.high_closed)):
-                    raise NoSet
-        ordered = sorted(pieces, key=lambda p: (_order(p.low, -1), not p.low_closed))  # type: ignore[arg-type,return-value]
+                    raise NoSetError
+        ordered = sorted(pieces, key=lambda p: (_order(p.low, -1), not p.low_closed))
         result: list[Piece] = []
         for piece in ordered:
             if result and _touches(result[-1], piece):
@@ -339,8 +339,8 @@ def _merged(pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
                 result[-1] = Piece(last.low, last.low_closed, high, closed)
             else:
                 result.append(piece)
-    except NotNumeric as error:
-        raise NoSet from error
+    except NotNumericError as error:
+        raise NoSetError from error
     return tuple(result)
 
 
@@ -356,7 +356,7 @@ def same_set(left: RealSet, right: RealSet) -> bool | None:
     try:
         ours, theirs = _merged(left.pieces), _merged(right.pieces)
         ordered = True
-    except NoSet:
+    except NoSetError:
         ours, theirs = left.pieces, right.pieces
         ordered = False
     if len(ours) != len(theirs):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
 from verifiers.math import compare
-from verifiers.math.evaluate import NotNumeric
+from verifiers.math.evaluate import NotNumericError
 from verifiers.math.syntax import (
     Based,
     Call,
@@ -20,6 +21,7 @@ from verifiers.math.syntax import (
     Relation,
     SetBuilder,
     Sym,
+    Text,
     variables,
     walk,
 )
@@ -36,7 +38,11 @@ class Named:
     value: Node
 
 
+CONTRADICTION = Named(None, Text("a chain that contradicts itself"))
+
+
 def unwrap(node: Node) -> Node:
+    """Without parentheses around the whole and a plus sign before it; "degrees" as the sign."""
     while isinstance(node, Group) and len(node.items) == 1 and node.opener in ("(", ""):
         node = node.items[0]
     if isinstance(node, Quantity) and not node.unit:
@@ -49,6 +55,7 @@ def unwrap(node: Node) -> Node:
 
 
 def shows_approximation(node: Node) -> bool:
+    """Whether a chain holds an "approximately"."""
     return isinstance(node, Relation) and "~" in node.operators
 
 
@@ -57,7 +64,7 @@ def approximates(value: Node, shown: Node, *, strict: bool) -> bool:
     try:
         ours = compare.numeric_order(quantity_value(value))
         theirs = compare.numeric_order(quantity_value(shown))
-    except NotNumeric:
+    except NotNumericError:
         return True
     plain, unit = split_quantity(shown)
     plain = plain.args[0] if isinstance(plain, Call) and plain.head == "neg" else plain
@@ -71,6 +78,7 @@ def approximates(value: Node, shown: Node, *, strict: bool) -> bool:
 
 
 def quantity_value(node: Node) -> Node:
+    """The value of a quantity, with a percent sign worked in."""
     value, unit = split_quantity(node)
     return Call("div", (value, Num(Fraction(100)))) if unit == (("%", 1),) else value
 
@@ -89,6 +97,7 @@ def without_declaration(node: Node) -> Node:
 
 
 def is_computation(node: Node) -> bool:
+    """Whether this is a chain of at least four constants."""
     return (
         isinstance(node, Relation)
         and len(node.terms) > 3
@@ -98,6 +107,7 @@ def is_computation(node: Node) -> bool:
 
 
 def has_pm(node: Node) -> bool:
+    """Whether a plus-minus sign occurs."""
     return compare.has_head(node, frozenset({"pm", "mp"}))
 
 
@@ -124,9 +134,10 @@ def expand_pm(node: Node) -> Node:
     return Group("", "", tuple(dict.fromkeys(variants)))
 
 
-def with_signs(node: Node, signs: itertools.chain[int] | object) -> Node:
+def with_signs(node: Node, signs: Iterator[int]) -> Node:
+    """The tree with each plus-minus sign replaced by the next of `signs`."""
     if isinstance(node, Call) and node.head in ("pm", "mp"):
-        sign = next(signs)  # type: ignore[call-overload]
+        sign = next(signs)
         inner = with_signs(node.args[0], signs)
         positive = (sign == 1) == (node.head == "pm")
         return inner if positive else Call("neg", (inner,))
@@ -142,14 +153,17 @@ def with_signs(node: Node, signs: itertools.chain[int] | object) -> Node:
 
 
 def is_list(node: Node) -> bool:
+    """Whether this is a list or a set in braces."""
     return isinstance(node, Group) and (node.opener == "" or node.opener == "{")
 
 
 def items_of(node: Node) -> tuple[Node, ...]:
+    """The items of a group, or the node as the only one."""
     return node.items if isinstance(node, Group) else (node,)
 
 
 def value_of(node: Node) -> Node:
+    """The right side of "x = 3"; anything else as it is."""
     if (
         isinstance(node, Relation)
         and node.operators in (("=",), ("~",))
@@ -184,6 +198,7 @@ def name_in(node: Node) -> str | None:
 
 
 def run_of_letters(node: Node) -> str | None:
+    """The letters of a product of one-letter symbols, such as AB; None for anything else."""
     if isinstance(node, Sym) and len(node.name) == 1:
         return node.name
     if isinstance(node, Call) and node.head == "mul":
@@ -216,6 +231,7 @@ def same_name(ours: Named, theirs: Named) -> dict[str, Node] | None:
 
 
 def same_symbol(left: str, right: str) -> bool:
+    """Whether two symbols are the same; of single letters the case does not matter."""
     if left == right:
         return True
     # A single letter may be an option or a label, where case does not matter.
@@ -234,6 +250,7 @@ def periodic_parameters(ours: Node, theirs: Node) -> dict[str, Node] | None:
 
 
 def split_quantity(node: Node) -> tuple[Node, tuple[tuple[str, int], ...]]:
+    """Value and unit; no unit is an empty one."""
     if isinstance(node, Quantity):
         inner, unit = split_quantity(node.value)
         return inner, tuple(sorted(unit + node.unit))
@@ -258,16 +275,19 @@ def with_letter_unit(node: Node, other: Node) -> Node:
 
 
 def only_units(unit: tuple[tuple[str, int], ...]) -> bool:
+    """Whether the unit is the word "units"."""
     return {name for name, _ in unit} == {"unit"}
 
 
 def ratio_terms(node: Node) -> list[Node]:
+    """The terms of a:b:c."""
     if isinstance(node, Call) and node.head == "ratio":
         return [*ratio_terms(node.args[0]), node.args[1]]
     return [node]
 
 
 def is_scalar(node: Node) -> bool:
+    """Whether this is a number or an expression without structure."""
     return isinstance(node, (Num, Sym, Based)) or (
         isinstance(node, Call)
         and node.head not in ("union", "intersection", "difference", "congruent")
@@ -276,10 +296,12 @@ def is_scalar(node: Node) -> bool:
 
 
 def mentions_matrix(node: Node) -> bool:
+    """Whether a matrix occurs."""
     return any(isinstance(n, Matrix) for n in walk(node))
 
 
 def vector_entries(rows: tuple[tuple[Node, ...], ...]) -> tuple[Node, ...] | None:
+    """The entries of a single row or column; None for a true matrix."""
     if len(rows) == 1:
         return rows[0]
     if all(len(row) == 1 for row in rows):

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from verifiers.math import compare
-from verifiers.math.evaluate import NotExact, TooLarge, exact
+from verifiers.math.evaluate import NotExactError, TooLargeError, exact
 from verifiers.math.numbers import rounds_to
-from verifiers.math.realsets import NoSet, real_set, same_set
+from verifiers.math.realsets import NoSetError, real_set, same_set
 from verifiers.math.shapes import (
+    CONTRADICTION,
     Named,
     approximates,
     closed_form,
@@ -154,14 +155,12 @@ class Decider:
             assert isinstance(ours, Relation)
             assert isinstance(theirs, Relation)
             return self.in_order(ours.terms, theirs.terms)
-        ours_named, theirs_named = (
-            self.named(ours, approximate=shows_approximation(theirs)),
-            self.named(theirs),
-        )
-        if ours_named is False or theirs_named is False:
+        ours_named = self.named(ours, approximate=shows_approximation(theirs))
+        theirs_named = self.named(theirs)
+        if CONTRADICTION in (ours_named, theirs_named):
             return False
         if ours_named or theirs_named:
-            found = self.equal_named(ours, ours_named or None, theirs, theirs_named or None)
+            found = self.equal_named(ours, ours_named, theirs, theirs_named)
             if found is not None or not (isinstance(ours, Relation) and isinstance(theirs, Relation)):
                 return found
         found = self.equal_sets(ours, theirs)
@@ -209,11 +208,10 @@ class Decider:
             return None
         if ours_named and not isinstance(other, Relation):
             return self.equal(named.value, other)
-        found = self.equal(other, named.value) if not isinstance(other, Relation) else None
-        return found
+        return self.equal(other, named.value) if not isinstance(other, Relation) else None
 
-    def named(self, node: Node, *, approximate: bool | None = None) -> Named | bool | None:
-        """Name and value of "x = 3"; False for a chain that contradicts itself; None for anything else."""
+    def named(self, node: Node, *, approximate: bool | None = None) -> Named | None:
+        """Name and value of "x = 3"; CONTRADICTION for a chain that is wrong in itself; None for anything else."""
         if not isinstance(node, Relation) or not set(node.operators) <= {"=", "~", "=="}:
             return None
         terms, operators = list(node.terms), list(node.operators)
@@ -223,7 +221,7 @@ class Decider:
             if approximate is not None and not approximates(
                 terms[first], terms[first + 1], strict=approximate
             ):
-                return False
+                return CONTRADICTION
             terms, operators = terms[: first + 1], operators[:first]
         if (
             terms[0] in (Sym("i"), Sym("e"))
@@ -240,14 +238,15 @@ class Decider:
                 # \\lim ... = 1: the operation, then what it gives.
                 continue
             if same is False and len(values) > 1 and (names or not (variables(values[0]) | variables(other))):
-                return False
+                return CONTRADICTION
             if same is not True:
-                return None if not names else False
+                return None if not names else CONTRADICTION
         if not names and len(values) < 2 and len(node.terms) == len(values):
             return None
         return Named(names[0] if names else None, values[-1])
 
     def plain_values(self, left: Node, right: Node) -> bool | None:
+        """Equality of two links of a chain; None for relations."""
         if isinstance(left, (Relation, Logic)) or isinstance(right, (Relation, Logic)):
             return None
         return self.equal(left, right)
@@ -261,7 +260,7 @@ class Decider:
             return None
         try:
             left, right = real_set(ours, gold=False), real_set(theirs, gold=True)
-        except NoSet:
+        except NoSetError:
             return None
         if left.subject and right.subject and left.subject != right.subject:
             return False
@@ -269,7 +268,7 @@ class Decider:
 
     def equal_lists(self, ours: Node, theirs: Node) -> bool | None:
         """Lists in any order; a list against a tuple in order."""
-        left, right = items_of(ours), items_of(theirs)
+        left, right = list(items_of(ours)), list(items_of(theirs))
         tuples = [isinstance(n, Group) and n.opener in ("(", "[", "\\langle") for n in (ours, theirs)]
         if any(tuples) and any(isinstance(n, Group) and n.opener == "{" for n in (ours, theirs)):
             return False
@@ -298,12 +297,8 @@ class Decider:
                 return self.in_order(left, right)
         elif known[0] and len(set(known[0])) == 1 == len(set(known[1])):
             if known[0][0] != known[1][0]:
-                renamed = [self.named(item) for item in (left[0], right[0])]
-                if not (
-                    isinstance(renamed[0], Named)
-                    and isinstance(renamed[1], Named)
-                    and same_name(*renamed) is not None
-                ):
+                first, second = self.named(left[0]), self.named(right[0])
+                if first is None or second is None or same_name(first, second) is None:
                     return False
             else:
                 left, right = [value_of(n) for n in left], [value_of(n) for n in right]
@@ -332,6 +327,7 @@ class Decider:
         return result
 
     def unique(self, items: Sequence[Node]) -> list[Node]:
+        """The items, each once."""
         kept: list[Node] = []
         for item in items:
             if not any(self.equal(item, other) is True for other in kept):
@@ -339,6 +335,7 @@ class Decider:
         return kept
 
     def name_of(self, node: Node) -> str | None:
+        """The name in "x = 3"."""
         if isinstance(node, Relation) and node.operators in (("=",), ("~",)):
             return name_in(node.terms[0])
         return None
@@ -359,6 +356,7 @@ class Decider:
         return not rest
 
     def in_order(self, left: Sequence[Node], right: Sequence[Node]) -> bool | None:
+        """Equality item by item."""
         if len(left) != len(right):
             return False
         found: bool | None = True
@@ -381,11 +379,9 @@ class Decider:
                 return (
                     self.in_order(node.items, entries) if node is ours else self.in_order(entries, node.items)
                 )
-            if isinstance(node, Group) and len(node.items) == 1 and not isinstance(other, Group):
-                if node.opener == "{" or node.opener == "[":
-                    return (
-                        self.equal(node.items[0], other) if node is ours else self.equal(other, node.items[0])
-                    )
+            single = isinstance(node, Group) and len(node.items) == 1 and node.opener in ("{", "[")
+            if single and not isinstance(other, Group):
+                return self.equal(items_of(ours)[0], items_of(theirs)[0])
         if not (isinstance(ours, Group) and isinstance(theirs, Group)):
             return False
         if "{" in (ours.opener, theirs.opener):
@@ -399,11 +395,12 @@ class Decider:
                 return same_set(real_set(ours, gold=False), real_set(theirs, gold=True)) or self.in_order(
                     ours.items, theirs.items
                 )
-            except NoSet:
+            except NoSetError:
                 pass
         return self.in_order(ours.items, theirs.items)
 
     def equal_matrices(self, ours: Node, theirs: Node) -> bool | None:
+        """Matrices cell by cell, sums and products of matrices worked out."""
         left, right = matrix_cells(ours), matrix_cells(theirs)
         if left is None or right is None:
             if mentions_matrix(ours) and mentions_matrix(theirs):
@@ -431,6 +428,7 @@ class Decider:
         return False if ours.operators == theirs.operators else None
 
     def equal_equations(self, ours: Relation, theirs: Relation) -> bool | None:
+        """Equations by their zero sets."""
         parts = (*ours.terms, *theirs.terms)
         if any(not is_scalar(part) for part in parts):
             return self.in_order(ours.terms, theirs.terms)
@@ -458,6 +456,7 @@ class Decider:
         return False
 
     def equal_inequalities(self, ours: Relation, theirs: Relation) -> bool | None:
+        """Inequalities in several variables, up to a positive factor."""
         order = {"<": 1, "<=": 2, ">": -1, ">=": -2}
         if ours.operators[0] not in order or theirs.operators[0] not in order:
             return False
@@ -500,7 +499,7 @@ class Decider:
         found = compare.same_value(ours, theirs)
         if found is True:
             return True
-        if self.options.rounding and found is not True and self.rounds(ours, theirs):
+        if self.options.rounding and self.rounds(ours, theirs):
             return True
         renamed = periodic_parameters(ours, theirs)
         if found is False and renamed is not None:
@@ -508,6 +507,7 @@ class Decider:
         return found
 
     def rounds(self, ours: Node, theirs: Node) -> bool:
+        """Whether the value rounds to the gold decimal."""
         gold = theirs
         negative = isinstance(gold, Call) and gold.head == "neg"
         if negative:
@@ -517,7 +517,7 @@ class Decider:
             return False
         try:
             value = exact(ours)
-        except (NotExact, TooLarge):
+        except (NotExactError, TooLargeError):
             try:
                 number = compare.numeric_order(ours)
                 value = Fraction(str(number))
@@ -548,6 +548,7 @@ class Decider:
         return True
 
     def equal_based(self, ours: Node, theirs: Node) -> bool | None:
+        """Numbers with a stated base."""
         if isinstance(ours, Based) and isinstance(theirs, Based):
             return ours.base == theirs.base and ours.digits.lstrip("0") == theirs.digits.lstrip("0")
         if isinstance(theirs, Based):

@@ -33,7 +33,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Several items in brackets: a tuple, an interval, a set (`{`), or without brackets a list (empty `opener`)."""
+    """Several items: a tuple, an interval, a set (`{`), or, with an empty `opener`, a list without brackets."""
 
     opener: str
     closer: str

@@ -54,7 +54,7 @@ _PREFIX = re.compile(r"^(?:option|choice|answer|statement)\s+", re.IGNORECASE)
 
 
 def choice(canonical: str) -> tuple[str, str] | None:
-    """Letter and text of a multiple-choice answer: ("C", "") for "C" and "(C)", ("C", "Cecile") for "C. Cecile"."""
+    """Letter and text of an option: ("C", "") for "C" and "(C)", ("C", "Cecile") for "C. Cecile"."""
     text = _PREFIX.sub("", plain(canonical).strip())
     found = _CHOICE.match(text)
     if found:
@@ -80,7 +80,8 @@ def words(canonical: str) -> tuple[str, ...]:
 
 
 _QUALIFIERS = re.compile(
-    r"[,;]?\s*(?:\\text\s*\{\s*)?\b(?:for|where|with)\b[^,]{0,12}\b(?:all|any|every|each|some|an?|is|are|\w \\in)\b.*$"
+    r"[,;]?\s*(?:\\text\s*\{\s*)?\b(?:for|where|with)\b[^,]{0,12}"
+    r"\b(?:all|any|every|each|some|an?|is|are|\w \\in)\b.*$"
     r"|\\text\s*\{\s*,?\s*(?:where|for)\s*\}.*$",
     re.DOTALL,
 )

@@ -13,7 +13,7 @@ DEEPEST = 48
 _MOST_STEPS = 120_000
 
 
-class Unparsed(ValueError):
+class UnparsedError(ValueError):
     """The text is not an answer that this parser reads; the message says where and why."""
 
 
@@ -108,41 +108,48 @@ class Cursor:
         self.nodes = 0
 
     def peek(self, ahead: int = 0) -> Token | None:
+        """The next token, or the one `ahead` of it; None at the end."""
         index = self.position + ahead
         return self.tokens[index] if index < len(self.tokens) else None
 
     def at(self, *values: str) -> bool:
+        """Whether the next token is one of these signs or commands."""
         token = self.peek()
         return token is not None and token.kind in ("sign", "command") and token.value in values
 
     def take(self) -> Token:
+        """The next token, which is then behind the cursor."""
         token = self.peek()
         if token is None:
-            raise Unparsed("ends too early")
+            raise UnparsedError("ends too early")
         self.position += 1
         self.nodes += 1
         if self.nodes > _MOST_STEPS:
-            raise Unparsed("too large")
+            raise UnparsedError("too large")
         return token
 
     def accept(self, *values: str) -> bool:
+        """Take the next token if it is one of these."""
         if self.at(*values):
             self.position += 1
             return True
         return False
 
     def expect(self, *values: str) -> str:
+        """Take one of these tokens, or raise UnparsedError."""
         token = self.peek()
         if token is None or token.value not in values:
-            raise Unparsed(f"expected {values[0]!r}, found {token.value if token else 'the end'!r}")
+            raise UnparsedError(f"expected {values[0]!r}, found {token.value if token else 'the end'!r}")
         self.position += 1
         return token.value
 
     def text_in(self, words: set[str]) -> bool:
+        """Whether the next token is one of these words."""
         token = self.peek()
         return token is not None and token.kind in ("text", "word") and token.value.strip().lower() in words
 
     def starts_factor(self) -> bool:
+        """Whether what follows can be a factor of a product without a sign."""
         token = self.peek()
         if token is None:
             return False

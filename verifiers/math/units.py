@@ -6,31 +6,19 @@ import re
 from fractions import Fraction
 
 # name: (dimension, factor to the base unit). Prefixes are spelled out, so that no name means two things.
-_LENGTH = {"m": 1, "km": 1000, "cm": Fraction(1, 100), "mm": Fraction(1, 1000), "dm": Fraction(1, 10),
-           "nm": Fraction(1, 10**9),
-           "in": Fraction(254, 10000), "ft": Fraction(3048, 10000), "yd": Fraction(9144, 10000),
-           "mi": Fraction(1609344, 1000)}  # fmt: skip
-_TIME = {"s": 1, "min": 60, "h": 3600, "day": 86400, "week": 604800, "ms": Fraction(1, 1000)}
-_MASS = {
-    "g": 1,
-    "kg": 1000,
-    "mg": Fraction(1, 1000),
-    "t": 1000000,
-    "lb": Fraction(45359237, 100000),
-    "oz": Fraction(45359237, 1600000),
-}
-_VOLUME = {"L": 1, "mL": Fraction(1, 1000)}
+_LENGTH = "m 1 km 1000 cm 1/100 mm 1/1000 dm 1/10 nm 1/1000000000 in 127/5000 ft 381/1250"
+_LENGTH += " yd 1143/1250 mi 201168/125"
+_TIME = "s 1 min 60 h 3600 day 86400 week 604800 ms 1/1000"
+_MASS = "g 1 kg 1000 mg 1/1000 t 1000000 lb 45359237/100000 oz 45359237/1600000"
+_VOLUME = "L 1 mL 1/1000"
 _OTHER = ("N", "J", "W", "kW", "V", "A", "Hz", "Pa", "K", "C", "F", "ohm", "mol", "eV", "T", "rad",
           "dollar", "cent", "pound",
           "euro", "yuan", "month", "year", "acre", "hectare", "rupee", "ppm", "rpm", "amp", "volt",
           "unit")  # fmt: skip
-UNITS: dict[str, tuple[str, Fraction]] = (
-    {name: ("length", Fraction(factor)) for name, factor in _LENGTH.items()}
-    | {name: ("time", Fraction(factor)) for name, factor in _TIME.items()}
-    | {name: ("mass", Fraction(factor)) for name, factor in _MASS.items()}
-    | {name: ("volume", Fraction(factor)) for name, factor in _VOLUME.items()}
-    | {name: (name, Fraction(1)) for name in _OTHER}
-)
+UNITS: dict[str, tuple[str, Fraction]] = {name: (name, Fraction(1)) for name in _OTHER}
+for _dimension, _table in (("length", _LENGTH), ("time", _TIME), ("mass", _MASS), ("volume", _VOLUME)):
+    _entries = _table.split()
+    UNITS |= {n: (_dimension, Fraction(f)) for n, f in zip(_entries[::2], _entries[1::2], strict=True)}
 _ALIASES = {
     "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "centimeter": "cm",
     "centimetre": "cm", "millimeter": "mm",

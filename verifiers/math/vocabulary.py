@@ -50,7 +50,6 @@ SEPARATORS = {
     "et": "and",
     "ou": "or",
     "oder": "or",
-    "y": "and",
 }
 USUAL_FUNCTIONS = {
     "f",
