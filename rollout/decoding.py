@@ -77,7 +77,6 @@ class Decoder:
         stop_tokens: frozenset[int],
         stop_strings: StopStrings | None,
         *,
-        vocabulary: int,
         slots: int,
         prefill_tokens: int,
     ):
@@ -97,8 +96,10 @@ class Decoder:
         self._alive_count = 0
         self._moved = 0
         self._prefilled: _Prefilled | None = None
-        self._is_stop = torch.zeros(vocabulary, dtype=torch.bool, device=device)
-        self._is_stop[[token for token in stop_tokens if token < vocabulary]] = True
+        self._stop_tokens = stop_tokens
+        # One entry more than the largest stop token, for all that are larger.
+        self._is_stop = torch.zeros(max(stop_tokens, default=0) + 2, dtype=torch.bool, device=device)
+        self._is_stop[list(stop_tokens)] = True
 
     def advance(self) -> list[Finished]:
         """Decode until at least one row finishes; an empty list says that all are done."""
@@ -191,7 +192,8 @@ class Decoder:
         self._slots.tokens[rows, column] = tokens
         self._slots.logprobs[rows, column] = logprobs
         alive = self._alive[rows]
-        ended = (self._is_stop[tokens] | (state[_DEADLINE] <= column)) & alive
+        is_stop = self._is_stop[tokens.clamp(max=len(self._is_stop) - 1)]
+        ended = (is_stop | (state[_DEADLINE] <= column)) & alive
         slots = range(self._slots.window.rows) if isinstance(rows, slice) else rows.tolist()
         done = [slots[i] for i in ended.nonzero().flatten().tolist()]
         if self._stop_strings is not None:
@@ -227,7 +229,7 @@ class Decoder:
                 f"the model's logits are not finite for prompt {row.job.prompt_index}, sample "
                 f"{row.sample_index}: the weights have diverged or overflow in this dtype"
             )
-        stopped = bool(self._is_stop[tokens[-1]]) or (
+        stopped = tokens[-1] in self._stop_tokens or (
             self._stop_strings is not None and self._stop_strings.completed(tokens)
         )
         return Finished(row.job, row.sample_index, tokens, logprobs, "stop" if stopped else "length")

@@ -34,7 +34,8 @@ def sampling_logprobs(logits: Tensor, sampling: Sampling) -> Tensor:
     if sampling.temperature == 0:
         return torch.log_softmax(logits, dim=-1)
     if sampling.temperature != 1:
-        logits = logits / sampling.temperature
+        # Differences to the best token, so that the smallest temperature overflows to -inf and not to NaN.
+        logits = (logits - logits.amax(dim=-1, keepdim=True)) / sampling.temperature
     if 0 < sampling.top_k < logits.shape[-1]:
         # A threshold would also keep what ties with the k-th token; indices keep exactly k.
         kept = logits.topk(sampling.top_k, dim=-1)

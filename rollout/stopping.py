@@ -34,23 +34,22 @@ class StopStrings:
     character (byte-level vocabularies), which shows as U+FFFD.
     """
 
-    def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, stop: tuple[str, ...], vocabulary: int, device: torch.device
-    ):
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, stop: tuple[str, ...], device: torch.device):
         self.stop = stop
         self._tokenizer = tokenizer
         self._tail = 4 * max(len(string) for string in stop) + _TAIL_TOKENS
         last_characters = {string[-1] for string in stop}
         # Decoded alone, a token of some vocabularies loses the space that it has inside a text.
         everything = any(character.isspace() for character in last_characters)
-        known = min(vocabulary, len(tokenizer))
-        texts = tokenizer.batch_decode([[i] for i in range(known)], clean_up_tokenization_spaces=False)
+        ids = [[token] for token in range(len(tokenizer))]
+        texts = tokenizer.batch_decode(ids, clean_up_tokenization_spaces=False)
         can_end = [everything or "\ufffd" in text or not last_characters.isdisjoint(text) for text in texts]
-        self._can_end = torch.tensor(can_end + [False] * (vocabulary - known), device=device)
+        # The last entry is for the padding of an output layer that is larger than the vocabulary.
+        self._can_end = torch.tensor([*can_end, False], device=device)
 
     def candidates(self, tokens: Tensor) -> Tensor:
         """Bool [R]: whether each of `tokens` [R] can complete a stop string."""
-        return self._can_end[tokens]
+        return self._can_end[tokens.clamp(max=len(self._can_end) - 1)]
 
     def completed(self, token_ids: Sequence[int]) -> bool:
         """Whether a stop string stands at the end part of a completion's tokens."""

@@ -17,6 +17,6 @@ def decode_text(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) ->
 
 
 def cut_after_stop(text: str, stop: Sequence[str]) -> str:
-    """`text` up to and including the stop string that occurs first; `text` itself where none does."""
-    ends = [(text.find(string), text.find(string) + len(string)) for string in stop if string in text]
-    return text[: min(ends)[1]] if ends else text
+    """`text` up to and including the stop string that is complete first; `text` itself where none does."""
+    ends = [text.find(string) + len(string) for string in stop if string in text]
+    return text[: min(ends)] if ends else text

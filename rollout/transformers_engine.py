@@ -30,6 +30,7 @@ from rollout.types import Completion, EngineError, Prompt, Sampling
 
 _SAMPLER = "transformers engine, sampler 1"
 """Part of the fingerprint: to be changed with whatever makes the same weights give other samples."""
+_PEFT_PREFIX = "base_model.model."
 
 
 class TransformersEngine:
@@ -37,7 +38,8 @@ class TransformersEngine:
 
     `batch_size` is the number of completions decoded together. `max_batch_tokens` bounds the cache: rows x
     (longest prompt + `max_tokens`), up to half more while it is moved; fewer rows run where it is reached.
-    `prefill_tokens` bounds the padded prompt tokens of one prefill. `device` moves the model; None leaves it
+    `prefill_tokens` bounds the padded prompt tokens of one prefill. A `peft` model is sampled from with its
+    adapters. `device` moves the model; None leaves it
     where it is. `version` numbers the weights that the model holds now.
 
     Not safe for use from several threads at once.
@@ -56,6 +58,9 @@ class TransformersEngine:
     ):
         if min(batch_size, max_batch_tokens, prefill_tokens) < 1:
             raise EngineError("batch_size, max_batch_tokens and prefill_tokens must be at least 1")
+        if hasattr(model, "get_base_model"):
+            # peft puts its adapters into the model's own modules, and hides the model's signature.
+            model = model.get_base_model()
         if device is not None:
             model.to(device)
         self.model = model
@@ -96,8 +101,9 @@ class TransformersEngine:
     def load_weights(self, tensors: Iterable[tuple[str, Tensor]], version: int) -> None:
         """Copy the tensors into the model's own, in place; one that already is the model's is left alone.
 
-        Names are those of the model's `state_dict`; tied parameters may come once or more often. Raises
-        `EngineError` for an unknown name, another shape, or when parameters are missing.
+        Names are those of the model's `state_dict`, for a `peft` model with or without its prefix; tied
+        parameters may come once or more often. Raises `EngineError` for an unknown name, another shape, or
+        when parameters are missing.
         """
         self._require_open()
         # Bumped first: should a tensor below be wrong, what runs and what was hashed is invalid all the same.
@@ -107,7 +113,7 @@ class TransformersEngine:
         missing = {_storage(parameter): name for name, parameter in self.model.named_parameters()}
         with torch.no_grad():
             for name, tensor in tensors:
-                target = own.get(name)
+                target = own.get(name.removeprefix(_PEFT_PREFIX))
                 if target is None:
                     raise EngineError(
                         f"the model has no weight {name!r}: names must be those of its state_dict"
@@ -163,19 +169,14 @@ class TransformersEngine:
         longest = max(len(job.prompt) + job.max_tokens for job in jobs)
         slots = max(1, min(self.batch_size, n * len(jobs), self.max_batch_tokens // longest))
         forward = self._require_open()
-        # Padding of the output layer beyond the tokenizer is drawn like any token, so the table has its size.
-        vocabulary = int(self.model.get_output_embeddings().weight.shape[0])
         if sampling.stop and sampling.stop not in self._stop_strings:
-            self._stop_strings[sampling.stop] = StopStrings(
-                self.tokenizer, sampling.stop, vocabulary, forward.device
-            )
+            self._stop_strings[sampling.stop] = StopStrings(self.tokenizer, sampling.stop, forward.device)
         return Decoder(
             forward,
             jobs,
             sampling,
             stop_token_ids(self.model.generation_config, forward.config, self.tokenizer),
             self._stop_strings.get(sampling.stop),
-            vocabulary=vocabulary,
             slots=slots,
             prefill_tokens=self.prefill_tokens,
         )
