@@ -1,0 +1,1 @@
+"""Accuracy and speed of the math verifier and of other graders on labelled pairs."""

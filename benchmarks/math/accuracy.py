@@ -1,0 +1,170 @@
+"""Accuracy and speed of math graders on labelled pairs, one row for each grader.
+
+    python -m benchmarks.math.accuracy DATA [--peers build/peers] [--only "rlvr math"] [--misses]
+
+DATA is a folder of `*.jsonl.gz` with `prediction`, `gold`, `label` (true, false, or null: not scored) and `kind`
+(`answer` or `response`); rows with `contested` are left out. Rates are in percent: FN of the pairs labelled
+equal, FP of those labelled different. Times are those of one verdict in one process, without its start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import statistics
+import sys
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.math.peers import installed, label
+from verifiers import MathVerifier, Verdict, Verifier, VerifierPool
+
+COLUMNS = {
+    "unit tests": ("mathverify_tests", "unit_tests_misc", "lighteval_tests_extra"),
+    "hardened": ("unit_tests_hardened",),
+    "from issues": ("github_issues",),
+    "HardVerify": ("hardverify_math",),
+    "GSM8K labels": ("gsm8k_openai_labelled", "mrgsm8k_human", "mrmath_human"),
+    "gold itself": ("gold_identity",),
+    "other gold": ("gold_mismatch",),
+    "digit changed": ("gold_near_miss",),
+    "part missing": ("gold_partial",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One labelled pair."""
+
+    column: str
+    prediction: str
+    gold: str
+    equal: bool
+    bare: bool
+
+
+def read_cases(folder: Path) -> list[Case]:
+    """Scored cases of every column, and those of the adversarial file by category."""
+    columns = {name: column for column, names in COLUMNS.items() for name in names}
+    cases: list[Case] = []
+    for path in sorted(folder.glob("*.jsonl.gz")):
+        name = path.name.removesuffix(".jsonl.gz")
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        for row in rows:
+            column = columns.get(name, row.get("category", ""))
+            if column and row["label"] is not None and not row.get("contested"):
+                cases.append(
+                    Case(column, row["prediction"], row["gold"], row["label"], row["kind"] == "answer")
+                )
+    return cases
+
+
+def judge(grader: Verifier, cases: list[Case]) -> list[Verdict]:
+    """Verdicts in one worker process. Bare answers go to ours as they are, to others in a box."""
+    whole = MathVerifier("whole", rounding=grader.rounding) if isinstance(grader, MathVerifier) else None
+    with VerifierPool(grader, workers=1) as pool:
+        pool.submit("\\boxed{1}", "1").result()
+        futures = []
+        for case in cases:
+            if not case.bare:
+                futures.append(pool.submit(case.prediction, case.gold))
+            elif whole is not None:
+                futures.append(pool.submit(case.prediction, case.gold, verifier=whole))
+            else:
+                futures.append(pool.submit(f"\\boxed{{{case.prediction}}}", case.gold))
+        return [future.result() for future in futures]
+
+
+def rates(cases: list[Case], verdicts: list[Verdict]) -> dict[str, str]:
+    """ "FN / FP" in percent for every column that has such cases."""
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for case, verdict in zip(cases, verdicts, strict=True):
+        count = counts[case.column]
+        count[0 if case.equal else 2] += verdict.correct != case.equal
+        count[1 if case.equal else 3] += 1
+    return {
+        column: " / ".join(f"{100 * wrong / of:.3g}" if of else "-" for wrong, of in ((a, b), (c, d)))
+        for column, (a, b, c, d) in counts.items()
+    }
+
+
+def throughput(seconds: float = 2.0) -> float:
+    """Verdicts per second of this process where the answer is a plain number or the same text."""
+    verifier = MathVerifier()
+    pairs = [
+        ("So the answer is \\boxed{42}.", "42"),
+        ("So the answer is \\boxed{1,234}.", "1234"),
+        ("So the answer is \\boxed{\\frac{1}{2}}.", "\\frac{1}{2}"),
+        ("So the answer is \\boxed{17}.", "42"),
+    ]
+    done = 0
+    started = time.process_time()
+    while time.process_time() - started < seconds:
+        for response, gold in pairs:
+            verifier.verify(response, gold)
+        done += len(pairs)
+    return done / (time.process_time() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="folder of labelled pairs")
+    parser.add_argument("--peers", type=Path, help="folder with other graders, from pip install --target")
+    parser.add_argument("--only", help="run the grader of this name only")
+    parser.add_argument("--misses", action="store_true", help="print every case that ours misses")
+    arguments = parser.parse_args()
+    if arguments.peers is not None:
+        sys.path.append(str(arguments.peers.resolve()))
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    cases = read_cases(arguments.data)
+    kinds = list(dict.fromkeys(case.column for case in cases))
+    columns: dict[str, list[str]] = {}
+    for grader in installed():
+        if arguments.only is not None and label(grader) != arguments.only:
+            continue
+        verdicts = judge(grader, cases)
+        found = rates(cases, verdicts)
+        columns[label(grader)] = [*(found[kind] for kind in kinds), *times(verdicts)]
+        if arguments.misses and isinstance(grader, MathVerifier) and not grader.rounding:
+            print_misses(console, cases, verdicts)
+    title = f"FN / FP in % of {len(cases):,} labelled pairs, and time for one verdict"
+    table = Table("", *columns, title=title, title_justify="left")
+    rows = [*kinds, "no verdict", "mean ms", "p50 ms", "p99 ms"]
+    for index, row in enumerate(rows):
+        table.add_row(row, *(column[index] for column in columns.values()), end_section=row == kinds[-1])
+    console.print(table)
+    console.print(
+        f"rlvr math on plain numbers and equal text: {throughput():,.0f} verdicts per second and core"
+    )
+
+
+def times(verdicts: list[Verdict]) -> list[str]:
+    """How many got no verdict; mean, median and 99th percentile of the milliseconds of the others."""
+    milliseconds = sorted(1000 * verdict.seconds for verdict in verdicts if not verdict.failed)
+    late = milliseconds[int(0.99 * len(milliseconds))]
+    figures = (statistics.fmean(milliseconds), statistics.median(milliseconds), late)
+    return [str(len(verdicts) - len(milliseconds)), *(f"{figure:.2f}" for figure in figures)]
+
+
+def print_misses(console: Console, cases: list[Case], verdicts: list[Verdict]) -> None:
+    """Every case that was decided against its label, with the rule that did it."""
+    for case, verdict in zip(cases, verdicts, strict=True):
+        if verdict.correct != case.equal:
+            kind = "not found equal" if case.equal else "found equal"
+            console.print(f"{case.column}: {kind}", markup=False)
+            console.print(f"    {case.prediction[-120:]!r} | {case.gold[-120:]!r}", markup=False)
+            console.print(f"    {verdict.method}: {verdict.detail}", markup=False)
+
+
+if __name__ == "__main__":
+    main()
