@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 48
 """Longest response: eight operations with their work take 40."""
-BENCHMARK = "held_out"
+BENCHMARK, BEYOND = "held_out", "beyond"
+"""Held-out problems of the kinds to learn, and of kinds that nothing shows how to solve."""
 
 _FAST: dict[str, Any] = {
     "rows": 400,
@@ -87,6 +88,8 @@ class DemoResult:
     before: Mapping[str, Any]
     """The held-out evaluation before the training: a row of `metrics.jsonl`."""
     after: Mapping[str, Any]
+    beyond: tuple[Mapping[str, Any], Mapping[str, Any]]
+    """The same two rows for problems of kinds that nothing shows how to solve."""
     seconds: Mapping[str, float]
     """Wall time of each phase."""
     cpu_seconds: Mapping[str, float]
@@ -176,13 +179,15 @@ def run_demo(config: DemoConfig, console: Console | None = None) -> DemoResult:
             data, run = config.output / "curated", config.output / "run"
             phases.run("report", "5/5 report", lambda: {"page": str(write_report(run, data=data))})
         done = phases.state["phases"]
-        before, after = summary.evaluations(run / "metrics.jsonl")
+        before, after = summary.evaluations(run / "metrics.jsonl", BENCHMARK)
+        beyond = summary.evaluations(run / "metrics.jsonl", BEYOND)
         result = DemoResult(
             folder=config.output,
             lines=noted["lines"],
             caught=tuple(caught),
             before=before,
             after=after,
+            beyond=beyond,
             seconds={name: notes["seconds"] for name, notes in done.items()},
             cpu_seconds={name: notes["cpu_seconds"] for name, notes in done.items()},
             checkpoint=config.output / "run" / "checkpoints" / done["train"]["checkpoint"],
@@ -213,11 +218,13 @@ def _quiet_single_thread() -> Iterator[None]:
 def _make_raw(config: DemoConfig, phases: _Phases) -> dict[str, Any]:
     """The raw file, the truth about it, the benchmark, and the warm start's pairs."""
     benchmark = held_out(config.held_out, config.seed)
-    write_jsonl(
-        config.output / "benchmark.jsonl",
-        ({"problem": item.question(), "answer": item.answer, "solution": item.careful} for item in benchmark),
-    )
-    lines = write_scrape(config.output / "raw", config.rows, benchmark, config.seed)
+    beyond = held_out(config.held_out // 4, config.seed, "hard")
+    for name, items in ((BENCHMARK, benchmark), (BEYOND, beyond)):
+        write_jsonl(
+            config.output / f"{name}.jsonl",
+            ({"problem": item.question(), "answer": item.answer, "solution": item.work} for item in items),
+        )
+    lines = write_scrape(config.output / "raw", config.rows, benchmark, config.seed, excluded=beyond)
     pairs = warm_start_pairs(10 * config.rows, config.seed, benchmark)
     count = write_jsonl(
         config.output / "warm_start.jsonl",
@@ -225,7 +232,8 @@ def _make_raw(config: DemoConfig, phases: _Phases) -> dict[str, Any]:
     )
     phases.say(
         f"  {config.output}/raw/problems.jsonl: {config.rows:,} lines as a scrape would leave them\n"
-        f"  {config.output}/benchmark.jsonl: {config.held_out:,} held-out problems\n"
+        f"  {config.output}/{BENCHMARK}.jsonl: {config.held_out:,} held-out problems\n"
+        f"  {config.output}/{BEYOND}.jsonl: {len(beyond):,} of kinds that nothing shows how to solve\n"
         f"  {config.output}/warm_start.jsonl: {count:,} responses to imitate, 60 % guesses, 40 % careful"
     )
     return {"lines": lines}
@@ -273,7 +281,9 @@ def curate_config(config: DemoConfig) -> CurateConfig:
     return CurateConfig(
         inputs=[str(config.output / "raw" / "problems.jsonl")],
         output=config.output / "curated",
-        decontamination=DecontaminationConfig(against=[str(config.output / "benchmark.jsonl")]),
+        decontamination=DecontaminationConfig(
+            against=[str(config.output / f"{name}.jsonl") for name in (BENCHMARK, BEYOND)]
+        ),
         engine=EngineConfig(model=str(config.output / "model"), device="cpu"),
         prompt=PromptConfig(template="{problem}", chat=False),
         sampling=Sampling(max_tokens=MAX_TOKENS, seed=config.seed),
@@ -312,7 +322,10 @@ def train_config(config: DemoConfig) -> TrainConfig:
             device="cpu",
         ),
         evaluation=EvalSettings(
-            files={BENCHMARK: config.output / "benchmark.jsonl"}, every=5, k=4, top_p=1.0
+            files={name: config.output / f"{name}.jsonl" for name in (BENCHMARK, BEYOND)},
+            every=5,
+            k=4,
+            top_p=1.0,
         ),
         checkpoint=CheckpointConfig(every=10),
     )

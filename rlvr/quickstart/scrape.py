@@ -81,7 +81,13 @@ class RawLine:
     """The JSON line."""
 
 
-def write_scrape(folder: Path, rows: int, benchmark: Sequence[Expression], seed: int) -> dict[Kind, int]:
+def write_scrape(
+    folder: Path,
+    rows: int,
+    benchmark: Sequence[Expression],
+    seed: int,
+    excluded: Sequence[Expression] = (),
+) -> dict[Kind, int]:
     """Write `problems.jsonl` and `truth.jsonl` into `folder`; returns the number of lines of each kind.
 
     Args:
@@ -89,8 +95,9 @@ def write_scrape(folder: Path, rows: int, benchmark: Sequence[Expression], seed:
         rows: lines of the raw file.
         benchmark: held-out expressions; some are planted, and nothing else repeats one of them.
         seed: of everything random.
+        excluded: further expressions that are in no line.
     """
-    lines = make_lines(rows, benchmark, random.Random(f"{seed}/scrape"))
+    lines = make_lines(rows, benchmark, excluded, random.Random(f"{seed}/scrape"))
     folder.mkdir(parents=True, exist_ok=True)
     truth = (
         {"line": number, "kind": line.kind, "expected_stage": EXPECTED_STAGE[line.kind]}
@@ -101,12 +108,14 @@ def write_scrape(folder: Path, rows: int, benchmark: Sequence[Expression], seed:
     return {kind: sum(line.kind == kind for line in lines) for kind in KINDS}
 
 
-def make_lines(rows: int, benchmark: Sequence[Expression], generator: random.Random) -> list[RawLine]:
+def make_lines(
+    rows: int, benchmark: Sequence[Expression], excluded: Sequence[Expression], generator: random.Random
+) -> list[RawLine]:
     """All lines in random order; of a problem and its copy, the copy is the one that comes later."""
     count = {kind: round(share * rows) for kind, share in SHARES.items()}
     count["two golds for one problem"] -= count["two golds for one problem"] % 2
     count["held-out item"] = min(count["held-out item"], len(benchmark))
-    fresh = {name: draw_new(places, benchmark, generator) for name, places in PLACES.items()}
+    fresh = {name: draw_new(places, [*benchmark, *excluded], generator) for name, places in PLACES.items()}
     sound = _sound(rows - sum(count.values()), fresh, generator)
     copied = generator.sample(sound, count["exact copy"] + count["other wording"])
     exact, reworded = copied[: count["exact copy"]], copied[count["exact copy"] :]

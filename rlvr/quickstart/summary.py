@@ -80,10 +80,10 @@ def caught_table(found: Sequence[Caught]) -> Table:
     return table
 
 
-def evaluations(metrics: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """First and last held-out evaluation of a run."""
+def evaluations(metrics: Path, benchmark: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """First and last evaluation of a run on one benchmark."""
     lines = metrics.read_text(encoding="utf-8").splitlines()
-    rows = [row for line in lines if (row := json.loads(line))["kind"] == "eval"]
+    rows = [row for line in lines if (row := json.loads(line)).get("benchmark") == benchmark]
     return rows[0], rows[-1]
 
 
@@ -95,17 +95,20 @@ def careful_share(record: Path) -> float:
     return sum(not response.startswith("\\boxed") for response in responses) / len(responses)
 
 
-def before_after_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
+def before_after_table(result: DemoResult) -> Table:
     """Greedy, avg@k, pass@k and mean length, with 95 % intervals."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(f"{before['problems']} held-out problems")
+    table.add_column(f"{result.before['problems']} held-out problems")
     for heading in ("before", "after"):
         table.add_column(heading, justify="right")
-    k = before["k"]
-    table.add_row("greedy accuracy", *(_share(row, "greedy_accuracy", "greedy") for row in (before, after)))
-    table.add_row(f"avg@{k}", *(_share(row, "avg_at_k", "avg") for row in (before, after)))
-    table.add_row(f"pass@{k}", *(f"{row['pass_at_k']:.3f}" for row in (before, after)))
-    table.add_row("mean length, tokens", *(f"{row['length_mean']:.1f}" for row in (before, after)))
+    rows, k = (result.before, result.after), result.before["k"]
+    table.add_row("greedy accuracy", *(_share(row, "greedy_accuracy", "greedy") for row in rows))
+    table.add_row(f"avg@{k}", *(_share(row, "avg_at_k", "avg") for row in rows))
+    table.add_row(f"pass@{k}", *(f"{row['pass_at_k']:.3f}" for row in rows))
+    table.add_row("mean length, tokens", *(f"{row['length_mean']:.1f}" for row in rows))
+    table.add_row("")
+    table.add_row(f"[dim]{result.beyond[0]['problems']} of kinds never shown[/dim]")
+    table.add_row("greedy accuracy", *(_share(row, "greedy_accuracy", "greedy") for row in result.beyond))
     return table
 
 
@@ -123,7 +126,7 @@ def print_result(result: DemoResult, console: Console) -> None:
     """Before and after, how long it took, where everything is, and what to run next."""
     folder = result.folder
     console.print()
-    console.print(before_after_table(result.before, result.after))
+    console.print(before_after_table(result))
     times = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.seconds.items())
     records = sorted((folder / "run" / "rollouts").glob("step-*.parquet"))
     first, last = records[0], records[-1]
@@ -141,8 +144,9 @@ def print_result(result: DemoResult, console: Console) -> None:
         "",
         "next, on the files just made:",
         f"  rlvr score {last} scored.jsonl --answer-field gold",
-        f"  rlvr eval {result.checkpoint} --files {folder}/benchmark.jsonl --max-tokens 48",
-        f"  rlvr curate --config {folder}/curate.yaml --output {folder}/curated-2 --balance.size 200",
+        f"  rlvr eval {result.checkpoint} --files {folder}/held_out.jsonl --max-tokens 48",
+        f"  rlvr curate --config {folder}/curate.yaml --output {folder}/curated-2 --balance.target flat "
+        f"--cache {folder}/curated/.work/cache",
         f"  rlvr train --config {folder}/train.yaml --output {folder}/run-grpo --preset grpo",
         f"  rlvr report {folder}/run --output report.html",
     ]

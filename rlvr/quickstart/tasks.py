@@ -7,12 +7,13 @@ mod 10?"). There are six learnable families, and each has two kinds of response:
 - *guess*: the answer alone: `\\boxed{6}`
 
 The warm start shows the six families with 1 to 4 operations, and for each problem alike a guess with
-probability 0.6 and careful work with probability 0.4. Guesses of the right answer are as hard to learn as the
-whole computation: a tiny model gets them right for 1 operation and for the largest or smallest of numbers, and
-hardly better than chance where 2 to 4 operations have to be done in a row. Careful work it learns well. So after
-the warm start the most likely response is a wrong guess, and four times in ten the model does it properly:
-reinforcement learning can teach it to *choose* careful work. It can't teach it arithmetic that it never saw:
-chains of 6 to 8 operations and products of two-digit numbers stay out of reach.
+probability 0.6 and careful work with probability 0.4. To guess right is as hard to learn as the whole computation
+in one go: the tiny model learns it for 1 operation and for the largest or smallest of numbers, and where 2 to 4
+operations have to be done in a row it guesses hardly better than by the most frequent answer (the last digit of
+a product is 0 or even most of the time). Careful work it learns well. So after the warm start the most likely
+response is a guess, and four times in ten the model does it properly: reinforcement learning can teach it to
+*choose* careful work. It can't teach it arithmetic that it never saw: chains of 6 to 8 operations and products of
+two-digit numbers stay out of reach.
 """
 
 from __future__ import annotations
@@ -193,10 +194,9 @@ def draw_new(
             yield expression
 
 
-def held_out(count: int, seed: int) -> list[Expression]:
-    """The benchmark: `count` expressions of its families and lengths."""
-    generator = random.Random(f"{seed}/held-out")
-    source = draw_new(PLACES["right"], (), generator)
+def held_out(count: int, seed: int, difficulty: Difficulty = "right") -> list[Expression]:
+    """`count` expressions that nothing but an evaluation may see."""
+    source = draw_new(PLACES[difficulty], (), random.Random(f"{seed}/held-out/{difficulty}"))
     return [next(source) for _ in range(count)]
 
 
