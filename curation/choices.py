@@ -67,7 +67,7 @@ def _from_line(line: str) -> list[str]:
     for match in _INLINE.finditer(line):
         if len(marks) < len(LETTERS) and match.group(1).upper() == LETTERS[len(marks)]:
             marks.append(match)
-    ends = [match.start() for match in marks[1:]] + [len(line)]
+    ends = [match.start() for match in marks[1:]] + [len(line)] * bool(marks)
     return [line[match.end() : end].strip(" ,;") for match, end in zip(marks, ends, strict=True)]
 
 

@@ -1,6 +1,7 @@
 """Problem types that a verifiable-reward set leaves out: choice, yes/no, proof, multi-part, figure, link, open.
 
-Each rule returns the words that decided, so that every drop can be read and judged.
+Each rule returns the words that decided, so that every drop can be read and judged. A rule looks for its cue words
+first (a plain substring search) and runs its patterns only where one is there; most texts have none.
 """
 
 from __future__ import annotations
@@ -9,167 +10,187 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+from curation.language import language
+
 Kind = Literal["multiple_choice", "yes_no", "proof", "multi_part", "figure", "link", "open_ended", "language"]
 
+
+def _any(*phrases: str) -> re.Pattern[str]:
+    """One pattern of alternatives, for lower-case text."""
+    return re.compile("|".join(phrases), re.DOTALL)
+
+
+def _has(text: str, cues: Sequence[str]) -> bool:
+    return any(cue in text for cue in cues)
+
+
 _OPTION_MARK = re.compile(
-    r"(?<![A-Za-z0-9_^\\])(?:\\text(?:bf|rm|it)?\s*\{|\\mathrm\s*\{|"
-    r"\*\*)?\s*\(?([A-Ea-e])\s*[).:]\s*\}?(?=[\s~\\$\d*}\-(]|[A-Za-z])"
+    r"(?<![A-Za-z0-9_^\\])(?:\\text(?:bf|rm|it)?\s*\{|\\mathrm\s*\{|\*\*)?\s*\(?([A-Ja-j])\s*[).:]\s*\}?"
+    r"(?=[\s~\\$\d*}\-(]|[A-Za-z])"
 )
-_OPTION_HINT = re.compile(r"\(\s*[BbDd]\s*\)|\b[BD]\s*[).:]|\bB\)|\(b\)", re.IGNORECASE)
-_WHICH_OF = re.compile(
-    r"\bwhich (?:one )?of (?:the )?(?:following|these)\b|\bfrom the (?:following )?(?:options|choices)\b|"
-    r"\b(?:options|answer choices|choices)\s*:|\bselect (?:the|all|one)\b[^.?]*\b(?:option|answer|letter)|"
-    r"\b(?:enter|choose|give) the letter\b|\bcorrect option\b|\bcorrect (?:choice|letter)\b",
-    re.IGNORECASE,
+_OPTION_CUES = ("(b", "b)", "b.", "b:", "b }", "b ")
+_WHICH_OF = _any(
+    r"\bwhich (?:one )?of (?:the )?(?:following|these)\b",
+    r"\bfrom (?:the )?(?:following )?(?:options|choices)\b",
+    r"\b(?:options|answer choices|choices)\s*:",
+    r"\bselect (?:the|all|one)\b[^.?]*\b(?:option|answer|letter)",
+    r"\b(?:enter|choose|give|write) the letter\b",
+    r"\bcorrect (?:option|choice|letter)\b",
+    r"\bchoose (?:the|one)\b[^.?]{0,40}\b(?:answer|option|statement|following|condition)",
 )
-_YES_NO_ASKED = re.compile(
-    r"\b(?:true or false|yes or no|answer (?:with )?(?:yes|true)|(?:\"|“|')?yes(?:\"|”|')?\s*(?:or|"
-    r"/)\s*(?:\"|“|')?no"
-    r"|true\s*/\s*false|is it true that|is this (?:statement )?(?:true|correct|possible)|"
-    r"(?:determine|decide|verify|check|state) (?:whether|if)(?! the answer)|whether or not)\b",
-    re.IGNORECASE,
+_WHICH_CUES = ("which", "choices", "options", "option", "letter", "choose", "select")
+
+_YES_NO_ASKED = _any(
+    r"\btrue or false\b",
+    r"\byes or no\b",
+    r"\byes[\"'”]?\s*(?:or|/)\s*[\"'“]?no\b",
+    r"\btrue\s*/\s*false\b",
+    r"\bis it (?:true|possible|always|necessarily|the case) ",
+    r"\bis (?:this|the) (?:following )?(?:statement |claim )?(?:true|correct|possible|false)\b",
+    r"\b(?:determine|decide|verify|check|state) (?:whether|if)\b",
+    r"\bwhether or not\b",
 )
-_YES_NO_START = re.compile(
-    r"(?:^|[.?!\n:,]\s*|\bthen,?\s+)(?:is|are|was|were|does|do|did|can|could|must|has|have|will|would|"
-    r"should|isn't|aren't)"
-    r"\s+(?!not\b)[^.?!\n]{2,300}\?\s*$",
-    re.IGNORECASE,
+_YES_NO_CUES = (
+    "true",
+    "yes",
+    "whether",
+    "determine if",
+    "decide if",
+    "check if",
+    "is it ",
+    "state if",
+    "verify if",
 )
-_ASKS_VALUE = re.compile(
-    r"\b(?:find|compute|calculate|evaluate|determine (?!whether|if)|how (?:many|much|long|far|old|often|"
-    r"large|fast|tall)|"
-    r"what (?:is|are|was|were|will|would|number|value|percent|fraction|percentage|time|integer|integers|"
-    r"real|size|"
-    r"is the|should|must|can|could|does|do|did)|which (?:number|value|integer|year|day|digit)|give the|"
-    r"give your|"
-    r"express|solve|simplify|minimi[sz]e|maximi[sz]e|provide the|please (?:give|provide|find)|estimate|"
-    r"in how many|for (?:how many|what|which))\b",
-    re.IGNORECASE,
+_YES_NO_LAST = re.compile(
+    r"(?:^|[.?!\n:,]\s*|\bthen,?\s+)(?:is|are|was|were|does|do|did|can|could|must|has|have|will|would|should|"
+    r"isn't|aren't)\s+(?!not\b)[^.?!\n]{2,300}\?\s*\Z"
 )
+_YES_NO_GOLDS = frozenset({"yes", "no", "true", "false"})
+_ASKS_VALUE = _any(
+    r"\b(?:find|compute|calculate|evaluate|express|solve|simplify|estimate)\b",
+    r"\bdetermine (?!whether|if)",
+    r"\bhow (?:many|much|long|far|old|often|large|fast|tall|big|wide|high|deep|heavy)\b",
+    r"\bwhat (?:is|are|was|were|will|would|number|value|percent|fraction|percentage|time|integers?|real|"
+    r"size|should|"
+    r"must|can|could|does|do|did)\b",
+    r"\b(?:which|in what|for (?:how many|what|which)) (?:number|value|integer|year|day|digit|values|"
+    r"integers)\b",
+    r"\b(?:give|provide) (?:the|your)\b",
+    r"\b(?:minimi[sz]e|maximi[sz]e)\b",
+    r"\bplease (?:give|provide|find)\b",
+    r"\bin how many\b",
+)
+
 _PROVE = re.compile(
-    r"(?:^|[.?!;:,\n)]\s*|\b(?:and|then|or|also|please)\s+)(?:\([a-z0-9]{1,3}\)\s*)?"
-    r"(?:prove|show|demonstrate|verify|deduce|disprove|establish)\s+(?:that|the|each|for|if|there|every|"
-    r"directly|by|:|,|\$|\\\()",
-    re.IGNORECASE,
+    r"(?:^|[.?!;:,\n)]\s*|\b(?:and|then|or|also|please|we)\s+)(?:\([a-z0-9]{1,3}\)\s*)?"
+    r"(?:prove|show|demonstrate|verify|deduce|disprove|establish)\s+(?:\w+ly\s+)?"
+    r"(?:that|the|each|for|if|there|every|directly|by|:|,|\$|\\\(|this|these|it)"
 )
-_EXISTENCE = re.compile(
-    r"\b(?:or|and) (?:prove|show) (?:that )?(?:it|this|the|no|there|they|one|such)\b", re.IGNORECASE
-)
+_PROVE_CUES = ("prove", "show", "demonstrate", "verify", "deduce", "establish")
+_EXISTENCE = re.compile(r"\b(?:or|and) (?:prove|show) (?:that )?(?:it|this|the|no|there|they|one|such)\b")
+
 _PART = re.compile(
-    r"(?:^|[\n.?!;:]\s*|\s)(?:\(\s*([a-e]|i{1,3}|iv|[1-5])\s*\)|([a-e]|[1-5])\))\s+(?=\S)", re.IGNORECASE
+    r"(?:^|[\n.?!;:,]\s*|\s)\**(?:\(\s*([a-e]|i{1,3}|iv|[1-5])\s*\)|([a-e]|[1-5])\))\**\s*(?=\S)"
 )
-_SUBQUESTION = re.compile(
-    r"\b(?:find|compute|calculate|determine|prove|show|what|how|evaluate|draw|sketch|write|explain|"
-    r"express|solve|"
-    r"state|estimate|deduce|give|construct|is|are|does|which)\b",
-    re.IGNORECASE,
+_PART_CUES = ("b)", "ii)", "2)")
+_ASKS_PART = re.compile(
+    r"\b(?:find|compute|calculate|determine|prove|show that|what|how many|how much|how long|evaluate|"
+    r"sketch|explain|"
+    r"deduce|simplify|solve|write (?:the|down|an?)|estimate|prove|in what|at what|construct|describe)\b|\?"
 )
-_FIGURE_CODE = re.compile(
-    r"\[asy\]|\\begin\{(?:asy|tikzpicture|pspicture)\}|\\includegraphics|<img|!\[[^\]]*\]\(|\\input\{"
+
+_ASY = re.compile(r"\[asy\].*?(?:\[/asy\]|\Z)|\\begin\{asy\}.*?(?:\\end\{asy\}|\Z)", re.DOTALL)
+_FIGURE_CODE = (
+    "[asy]",
+    "\\begin{asy}",
+    "\\begin{tikz",
+    "\\begin{pspicture}",
+    "\\includegraphics",
+    "<img",
+    "[img]",
+    "![",
 )
-_FIGURE = re.compile(
-    r"\b(?:in|on|from|using|see|refer to|consider|given|by|like) (?:the|this|a|each)? ?(?:following |"
-    r"adjoining |accompanying |"
-    r"attached |above |given |left |right )?(?:figure|diagram|picture|image|drawing|sketch|illustration)s?\b"
-    r"(?! of (?:the )?(?:function|eight|speech)|\s*eight)|"
-    r"\b(?:figure|diagram|picture|image|drawing|grid|graph|table|chart|map|pattern|shape|dial|spinner|net|"
+_THING = (
+    r"(?:figure|diagram|picture|image|drawing|grid|graph|table|chart|map|pattern|shape|dial|spinner|net|"
     r"array|dots|"
     r"triangle|square|rectangle|circle|polygon|octagon|hexagon|pentagon|region|cube|solid|number line|"
-    r"shapes|figures|squares|"
-    r"triangles|rectangles|circles|hexagons|letters|paths?|route|roads?|structure|arrangement|design|"
-    r"tiles?|cards?|tower|"
-    r"pyramid|board|target|wheel|curve|parabola|line|lines|segments?|below|above)s?"
-    r" (?:is |are |as |that is |that are )?(?:shown|pictured|depicted|illustrated|drawn|shaded|given)"
-    r" (?:here|below|above|at (?:the )?(?:right|left)|to the (?:right|left)|in the (?:figure|diagram|"
-    r"picture))\b|"
-    r"\b(?:as|is|are) (?:shown|pictured|depicted|illustrated|indicated)(?: (?:here|below|above|"
-    r"at (?:the )?right|on the right|"
-    r"to the (?:right|left)|in (?:the )?(?:figure|diagram|picture)))?\s*(?:[.,;:?)]|$|\n|in the)|"
-    r"\b(?:shown|pictured|depicted) (?:below|above|here|at (?:the )?(?:right|left)|on the (?:right|left)|"
-    r"to the (?:right|left)|"
-    r"in the (?:figure|diagram|picture|image|graph))\b|"
-    r"\b(?:figure|diagram|picture|graph|image)s? (?:below|above|at (?:the )?right|on the right|shows?|"
-    r"to the right|indicates?)\b|"
-    r"\b(?:below|above) (?:figure|diagram|picture|graph|image)\b|\b(?:the|this|following) (?:figure|"
-    r"diagram|picture|image)\b"
-    r"(?! (?:formed|bounded|obtained|eight|enclosed|is (?:formed|bounded)|whose|consisting|with|"
-    r"determined|defined|on the|made|given by|that))|"
-    r"\(see (?:figure|diagram|picture)|\bfig(?:ure)?\. ?\d|\bfigure \d+\b|\bthe (?:grid|table|graph|chart|"
-    r"spinner|dial|map|number line) (?:shown|pictured)\b|"
-    r"\b(?:first|last) (?:two|three|four|five|few|several)(?: \w+)? (?:are|is) (?:shown|pictured)\b|"
-    r"\bthe accompanying\b|"
-    r"\bshaded (?:region|area|part|portion|square|triangle|circle)s?\b(?=[^.]*\bshown\b)",
-    re.IGNORECASE,
+    r"letters|paths?|"
+    r"route|roads?|structure|arrangement|design|tiles?|cards?|tower|pyramid|board|target|wheel|curve|"
+    r"parabola|lines?|"
+    r"segments?|below|above|addition|multiplication|subtraction|staircase|logo|scale|clock|box|boxes|"
+    r"prism|cylinder)"
+)
+_PLACE = r"(?:here|below|above|at (?:the )?(?:right|left)|on the (?:right|left)|to the (?:right|left)|in (?:the|this) "
+_PLACE += r"(?:figure|diagram|picture|image|graph|drawing|sketch))"
+_SHOWN = r"(?:shown|pictured|depicted|illustrated|indicated|drawn|sketched)"
+_IMAGE = r"(?:figure|diagram|picture|image|drawing|sketch|illustration)"
+_FIGURE = _any(
+    rf"\b(?:in|on|from|using|see|refer to|consider|by|like|of) (?:the|this|each)?\s?(?:following |"
+    rf"adjoining |attached "
+    rf"|accompanying |above |given |left |right |adjacent )?{_IMAGE}s?\b(?! of (?:the )?(?:function|eight|"
+    rf"speech)|\s*eight"
+    r"| skat)",
+    rf"\b{_THING}s? (?:is |are |as |that is |that are )?{_SHOWN} {_PLACE}\b",
+    rf"\b(?:as|is|are|was|were) {_SHOWN}(?: {_PLACE})?\s*(?:[.,;:?)]|$|\n)",
+    rf"\b{_SHOWN} {_PLACE}\b",
+    r"\b(?:figure|diagram|picture|graph|image|table|chart|grid|plot)s? (?:below|above|at (?:the )?right|"
+    r"on the right|to "
+    r"the right)\b",
+    r"\b(?:figure|diagram|picture|graph|image|chart|map|plot)s? (?:below )?(?:shows?|illustrates?|"
+    r"depicts?|indicates?)\b",
+    r"\b(?:below|above|accompanying|adjoining) (?:figure|diagram|picture|graph|image|chart)\b",
+    rf"\b(?:the|this|following) {_IMAGE}\b(?! (?:formed|bounded|obtained|eight|enclosed|is (?:formed|"
+    rf"bounded)|whose|"
+    r"consisting|with|determined|defined|on the|made|given by|that|of a|of the|can|has|must|below can|"
+    r"has been))",
+    r"\(see (?:the )?(?:figure|diagram|picture)",
+    r"\bfig(?:ure)?\. ?\d",
+    r"\bfigure \d+\b(?! dots| square)",
+    r"\bthe (?:grid|table|graph|chart|spinner|dial|map|number line|array|pattern|net|clock) (?:shown|"
+    r"pictured)\b",
+    r"\b(?:first|last) (?:two|three|four|five|few|several)(?: \w+)? (?:are|is) (?:shown|pictured)\b",
+    r"\bis (?:graphed|plotted|drawn) (?:below|above|here)\b",
+    r"\b(?:triangles?|squares?|rectangles?|circles?|region|polygon|shape|pattern|grid|boxes|circuit) below\b",
+    r"\bpartially shown\b|\bshown,|\bshown has\b|\bshown is\b",
+)
+_FIGURE_CUES = (
+    "figure", "diagram", "shown", "picture", "image", "drawing", "sketch", "illustrat", "depicted", "
+    ""graphed", "fig.",
+    "indicated", "drawn", " below", "graph above", "plotted",
 )  # fmt: skip
-_LINK = re.compile(
-    r"https?://|www\.\w|\]\(\s*/|\bclick (?:here|on)\b|\b(?:this|the following|attached) (?:link|url|"
-    r"website|file)\b",
-    re.IGNORECASE,
-)
-_MARKDOWN_LINK = re.compile(r"\[([^\]]+)\]\(https?://[^)]*\)")
-_OPEN = re.compile(
-    r"(?:^|[.?!;\n]\s*)(?:please )?(?:explain|describe|discuss|justify|comment on|give (?:an |some |"
-    r"several )?examples?|"
-    r"provide (?:an |some |several )?(?:such|examples?)|construct|sketch|draw|"
-    r"write (?:a|an) (?:essay|story|poem|program|paragraph|function|letter|short|problem|question)|design|"
-    r"propose|suggest|"
-    r"compare and contrast|interpret|outline|summari[sz]e|formulate|invent|make up)\b|"
-    r"\b(?:explain|justify) (?:your|why|how|the (?:reason|answer|steps))\b|\bwhat (?:can you (?:say|"
-    r"conclude)|do you (?:think|notice))\b|"
-    r"\bwhy (?:is|are|does|do|did|not|would|can)\b[^.?]*\?\s*$|\bin your own words\b|\bgive (?:an|"
-    r"one) example\b",
-    re.IGNORECASE,
-)
-_LETTERS = re.compile(r"[^\W\d_]")
-_LATEX_WORD = re.compile(r"\\[A-Za-z]+|\$[^$]*\$|\\\(.*?\\\)|\\\[.*?\\\]", re.DOTALL)
-_ASCII_WORD = re.compile(r"[^\W\d_]+")
-_FUNCTION_WORDS = {
-    name: frozenset(words.split())
-    for name, words in {
-        "en": "the of and is a to in that for find what are with how",
-        "fr": "le la les des un une est et que du dans pour soit sur",
-        "de": "der die das und ist ein eine den von mit sei für wie",
-        "es": "el los las es una que del con para por se un en sea",
-        "it": "il lo gli di che per con sia della una è sono del un",
-        "pt": "o os as um uma que do da em para com seja é dos",
-    }.items()
-}
-_SCRIPTS = [
-    (0x0370, 0x03FF, ""),  # Greek letters are notation
-    (0x0400, 0x052F, "ru"),
-    (0x0590, 0x05FF, "he"),
-    (0x0600, 0x06FF, "ar"),
-    (0x0900, 0x097F, "hi"),
-    (0x0E00, 0x0E7F, "th"),
-    (0x3040, 0x30FF, "ja"),
-    (0x3400, 0x9FFF, "zh"),
-    (0xAC00, 0xD7AF, "ko"),
-]
 
+_LINK = _any(
+    r"https?://",
+    r"www\.\w",
+    r"\]\(\s*/",
+    r"\bclick (?:here|on)\b",
+    r"\b(?:following|attached) (?:link|website|file)\b",
+)
+_LINK_CUES = ("http", "www.", "](", "click", "link", "website", "attached")
+_MARKDOWN_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(https?://[^)]*\)")
 
-def language(text: str) -> str:
-    """ISO code of a text's language by script, and by function words for Latin script; "en" when nothing "
-    "speaks."""
-    if not text.isascii():
-        counts: dict[str, int] = {}
-        letters = _LETTERS.findall(_LATEX_WORD.sub(" ", text))
-        for char in letters:
-            if char < "\u0370":
-                continue
-            code = ord(char)
-            name = next((name for low, high, name in _SCRIPTS if low <= code <= high), "")
-            if name:
-                counts[name] = counts.get(name, 0) + 1
-        foreign = sum(counts.values())
-        # One ideograph says about as much as three Latin letters.
-        if foreign and 3 * foreign >= 0.2 * len(letters):
-            return (
-                "ja" if counts.get("ja", 0) >= 0.1 * foreign else max(counts, key=lambda name: counts[name])
-            )
-    words = [word.lower() for word in _ASCII_WORD.findall(_LATEX_WORD.sub(" ", text))]
-    scores = {name: sum(word in common for word in words) for name, common in _FUNCTION_WORDS.items()}
-    best = max(scores, key=lambda name: scores[name])
-    return best if scores[best] >= 3 and scores[best] > 2 * scores["en"] else "en"
+_OPEN = _any(
+    r"(?:^|[.?!;\n]\s*)(?:please )?(?:explain|describe|discuss|justify|comment on|construct|sketch|draw|"
+    r"design|propose|"
+    r"interpret|outline|summari[sz]e|formulate|invent|make up|compare and contrast|give reasons?)\b",
+    r"(?:^|[.?!;\n]\s*)(?:please )?(?:give|provide|find|construct) (?:an? |some |"
+    r"several )(?:\w+ )?(?:counter)?examples?\b",
+    r"(?:^|[.?!;\n]\s*)(?:please )?provide (?:some |several )?such\b",
+    r"\bwrite (?:an?) (?:essay|story|poem|program|paragraph|letter|short|(?:word )?problem|question)\b",
+    r"\b(?:explain|justify) (?:your|why|how|the (?:reason|answer|steps))\b",
+    r"\bwhat (?:can you (?:say|conclude)|do you (?:think|notice|observe))\b",
+    r"\bwhy (?:is|are|does|do|did|not|would|can)\b[^.?]*\?\s*$",
+    r"\bin your own words\b",
+    r"\bis there a (?:way|method|closed)\b",
+)
+_OPEN_CUES = (
+    "explain", "describe", "discuss", "justify", "comment", "construct", "sketch", "draw", "design", "
+    ""propose",
+    "interpret", "outline", "summar", "formulate", "invent", "make up", "compare", "example", "provide", "
+    ""write a",
+    "what can you", "do you", "why ", "own words", "reason", "is there a",
+)  # fmt: skip
+_CLOSED_GOLD = re.compile(r"[-+\d.,/\\{}a-z^ ()$%*]{1,40}", re.IGNORECASE)
 
 
 def options_in_text(text: str) -> tuple[int, list[str]] | None:
@@ -177,54 +198,66 @@ def options_in_text(text: str) -> tuple[int, list[str]] | None:
 
     Options are marks A, B, C (and on) in order, the last ones in the text.
     """
-    if not _OPTION_HINT.search(text):
+    if not _has(text.lower(), _OPTION_CUES):
         return None
     marks = list(_OPTION_MARK.finditer(text))
     for start in range(len(marks) - 1, -1, -1):
         first = marks[start].group(1)
         if first not in "Aa":
             continue
-        wanted = "ABCDE" if first == "A" else "abcde"
+        wanted = "ABCDEFGHIJ" if first == "A" else "abcdefghij"
         letters: list[str] = []
         for mark in marks[start:]:
-            if len(letters) < 5 and mark.group(1) == wanted[len(letters)]:
+            if len(letters) < 10 and mark.group(1) == wanted[len(letters)]:
                 letters.append(mark.group(1))
-        enough = 2 if first == "A" and marks[start].group().find("(") >= 0 else 3
+        enough = 2 if first == "A" and "(" in marks[start].group() else 3
         if len(letters) >= enough:
             return marks[start].start(), letters
     return None
 
 
-def _multiple_choice(text: str, answer: str | None, options: Sequence[str]) -> str | None:
+def _bare(answer: str | None) -> str:
+    """A gold in lower case without wrapping, to be compared with words and letters."""
+    return re.sub(r"\\text\{([^{}]*)\}", r"\1", answer or "").strip(" .$()").lower()
+
+
+def _multiple_choice(text: str, low: str, answer: str, options: Sequence[str]) -> str | None:
     if options:
         return f"{len(options)} answer options"
     found = options_in_text(text)
-    if found is not None and (found[1][0] == "A" or (answer or "").strip("() .").lower() in "abcde"):
+    if found is not None and (found[1][0] == "A" or (len(answer) == 1 and answer in "abcdefghij")):
         return f"options {', '.join(found[1])} in the text"
-    asked = _WHICH_OF.search(text)
+    asked = _WHICH_OF.search(low) if _has(low, _WHICH_CUES) else None
     return f'asks "{asked.group().strip()}"' if asked else None
 
 
-def _yes_no(text: str, answer: str | None) -> str | None:
-    word = re.sub(r"\\text\{([^{}]*)\}", r"\1", answer or "").strip(" .$()").lower()
-    if word in ("yes", "no", "true", "false"):
-        return f"the gold is {word!r}"
-    asked = _YES_NO_ASKED.search(text) or _YES_NO_START.search(text)
-    if asked is None or _ASKS_VALUE.search(text):
+def _yes_no(low: str, answer: str) -> str | None:
+    if answer in _YES_NO_GOLDS:
+        return f"the gold is {answer!r}"
+    if re.search(r"[\d\\^=+]", answer) or _ASKS_VALUE.search(low):
         return None
-    return f'asks "{asked.group().strip(" .,?")[:60]}"'
+    asked = _YES_NO_ASKED.search(low) if _has(low, _YES_NO_CUES) else None
+    if asked is None and low.rstrip().endswith("?"):
+        asked = _YES_NO_LAST.search(low[-330:])
+    return f'asks "{asked.group().strip(" .,?")[:60]}"' if asked else None
 
 
-def _proof(text: str) -> str | None:
-    found = _PROVE.search(text)
-    if found is None or _EXISTENCE.search(text) or _ASKS_VALUE.search(text):
+def _proof(low: str) -> str | None:
+    if not _has(low, _PROVE_CUES):
+        return None
+    found = _PROVE.search(low)
+    if found is None or _EXISTENCE.search(low) or _ASKS_VALUE.search(low):
         return None
     return f'asks to "{found.group().strip(" .,:;)")}"'
 
 
-def _multi_part(text: str, answer: str | None) -> str | None:
+def _multi_part(low: str, answer: str) -> str | None:
+    if re.search(r"\(a\).*\(b\)|\(i\).*\(ii\)", answer):
+        return "the gold has parts"
+    if not _has(low, _PART_CUES):
+        return None
     wanted = {"a": "abcde", "i": ("i", "ii", "iii", "iv"), "1": "12345"}
-    marks = [(match, (match.group(1) or match.group(2)).lower()) for match in _PART.finditer(text)]
+    marks = [(match, match.group(1) or match.group(2)) for match in _PART.finditer(low)]
     for index, (_, label) in enumerate(marks):
         if label not in wanted:
             continue
@@ -234,25 +267,30 @@ def _multi_part(text: str, answer: str | None) -> str | None:
                 sequence.append(match)
         asked = 0
         for number, match in enumerate(sequence):
-            end = sequence[number + 1].start() if number + 1 < len(sequence) else len(text)
-            asked += bool(_SUBQUESTION.search(text[match.end() : end]))
+            end = sequence[number + 1].start() if number + 1 < len(sequence) else len(low)
+            part = low[match.end() : end]
+            if number + 1 == len(sequence):
+                # What follows the last part belongs to the whole problem.
+                part = re.split(r"\n\s*\n|\n(?=find|what|determine|compute|how)", part)[0]
+            asked += bool(_ASKS_PART.search(part))
         if len(sequence) >= 2 and asked >= 2:
             return f"{len(sequence)} parts from ({label})"
-    if answer and re.search(r"\(a\).*\(b\)|\(i\).*\(ii\)", answer, re.IGNORECASE | re.DOTALL):
-        return "the gold has parts"
     return None
 
 
-def _open_ended(text: str, answer: str | None) -> str | None:
-    found = _OPEN.search(text)
-    if found is None:
+def _figure(low: str, plain: str) -> str | None:
+    code = next((mark for mark in _FIGURE_CODE if mark in low), None)
+    if code is not None:
+        return f'"{code}"'
+    found = _FIGURE.search(plain) if _has(plain, _FIGURE_CUES) else None
+    return f'"{found.group().strip()[:60]}"' if found else None
+
+
+def _open_ended(low: str, answer: str) -> str | None:
+    found = _OPEN.search(low) if _has(low, _OPEN_CUES) else None
+    if found is None or (answer and _CLOSED_GOLD.fullmatch(answer) and _ASKS_VALUE.search(low)):
         return None
-    closed = (
-        answer is not None
-        and re.fullmatch(r"[-+\d.,/\\{}a-z^ ()$]{1,30}", answer)
-        and _ASKS_VALUE.search(text)
-    )
-    return None if closed else f'asks to "{found.group().strip(" .,:;?")[:60]}"'
+    return f'asks to "{found.group().strip(" .,:;?")[:60]}"'
 
 
 def kinds_of(
@@ -269,21 +307,24 @@ def kinds_of(
         options: answer options that the source gave apart from the text.
         languages: ISO codes that are wanted; another language is reported as `language`.
     """
-    found: dict[Kind, str] = {}
-
-    def add(kind: Kind, evidence: str | None) -> None:
-        if evidence:
-            found[kind] = evidence
-
-    add("multiple_choice", _multiple_choice(text, answer, options))
-    add("yes_no", _yes_no(text, answer))
-    add("proof", _proof(text))
-    add("multi_part", _multi_part(text, answer))
-    figure = _FIGURE_CODE.search(text) or _FIGURE.search(text)
-    add("figure", f'"{figure.group().strip()[:60]}"' if figure else None)
-    link = _LINK.search(_MARKDOWN_LINK.sub(r"\1", text))
-    add("link", f'"{link.group().strip()}"' if link else None)
-    add("open_ended", _open_ended(text, answer))
+    low = text.lower()
+    # Code of figures is no prose: "draw" in it asks for nothing.
+    plain = _ASY.sub(" ", low) if "asy" in low else low
+    gold = _bare(answer)
+    found: dict[Kind, str | None] = {
+        "multiple_choice": _multiple_choice(text, plain, gold, options),
+        "yes_no": _yes_no(plain, gold),
+        "proof": _proof(plain),
+        "multi_part": _multi_part(plain, gold),
+        "figure": _figure(low, plain),
+        "link": None,
+        "open_ended": _open_ended(plain, gold),
+        "language": None,
+    }
+    if _has(low, _LINK_CUES):
+        link = _LINK.search(_MARKDOWN_LINK.sub(r"\1", low))
+        found["link"] = f'"{link.group().strip()}"' if link else None
     spoken = language(text)
-    add("language", f"written in {spoken}" if spoken not in languages else None)
-    return found
+    if spoken not in languages:
+        found["language"] = f"written in {spoken}"
+    return {kind: evidence for kind, evidence in found.items() if evidence}
