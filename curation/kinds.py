@@ -120,7 +120,8 @@ _THING = (
     r"segments?|below|above|addition|multiplication|subtraction|staircase|logo|scale|clock|box|boxes|"
     r"prism|cylinder)"
 )
-_PLACE = r"(?:here|below|above|at (?:the )?(?:right|left)|on the (?:right|left)|to the (?:right|left)|in (?:the|this) "
+_PLACE = r"(?:here|below|above|at (?:the )?(?:right|left)|on the (?:right|left)|to the (?:right|left)|"
+_"in (?:the|this) "
 _PLACE += r"(?:figure|diagram|picture|image|graph|drawing|sketch))"
 _SHOWN = r"(?:shown|pictured|depicted|illustrated|indicated|drawn|sketched)"
 _IMAGE = r"(?:figure|diagram|picture|image|drawing|sketch|illustration)"
@@ -154,9 +155,8 @@ _FIGURE = _any(
     r"\bpartially shown\b|\bshown,|\bshown has\b|\bshown is\b",
 )
 _FIGURE_CUES = (
-    "figure", "diagram", "shown", "picture", "image", "drawing", "sketch", "illustrat", "depicted", "
-    ""graphed", "fig.",
-    "indicated", "drawn", " below", "graph above", "plotted",
+    "figure", "diagram", "shown", "picture", "image", "drawing", "sketch", "illustrat", "depicted", "graphed",
+    "fig.", "indicated", "drawn", " below", "graph above", "plotted",
 )  # fmt: skip
 
 _LINK = _any(
@@ -184,11 +184,9 @@ _OPEN = _any(
     r"\bis there a (?:way|method|closed)\b",
 )
 _OPEN_CUES = (
-    "explain", "describe", "discuss", "justify", "comment", "construct", "sketch", "draw", "design", "
-    ""propose",
-    "interpret", "outline", "summar", "formulate", "invent", "make up", "compare", "example", "provide", "
-    ""write a",
-    "what can you", "do you", "why ", "own words", "reason", "is there a",
+    "explain", "describe", "discuss", "justify", "comment", "construct", "sketch", "draw", "design",
+    "propose", "interpret", "outline", "summar", "formulate", "invent", "make up", "compare", "example", "provide",
+    "write a", "what can you", "do you", "why ", "own words", "reason", "is there a",
 )  # fmt: skip
 _CLOSED_GOLD = re.compile(r"[-+\d.,/\\{}a-z^ ()$%*]{1,40}", re.IGNORECASE)
 
