@@ -120,9 +120,10 @@ _THING = (
     r"segments?|below|above|addition|multiplication|subtraction|staircase|logo|scale|clock|box|boxes|"
     r"prism|cylinder)"
 )
-_PLACE = r"(?:here|below|above|at (?:the )?(?:right|left)|on the (?:right|left)|to the (?:right|left)|"
-_"in (?:the|this) "
-_PLACE += r"(?:figure|diagram|picture|image|graph|drawing|sketch))"
+_PLACE = (
+    r"(?:here|below|above|at (?:the )?(?:right|left)|on the (?:right|left)|to the (?:right|left)|in (?:the|this) "
+    r"(?:figure|diagram|picture|image|graph|drawing|sketch))"
+)
 _SHOWN = r"(?:shown|pictured|depicted|illustrated|indicated|drawn|sketched)"
 _IMAGE = r"(?:figure|diagram|picture|image|drawing|sketch|illustration)"
 _FIGURE = _any(
