@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trainer.config import TrainConfig
     from trainer.evaluation import EvalOptions, EvalResult, evaluate, load_eval_set
     from trainer.loop import TrainResult, train
+    from trainer.rejection import export_pairs
     from trainer.sft import Pair, WarmStartConfig, WarmStartResult, read_pairs, warm_start
 
 _HOME = {
@@ -26,6 +27,7 @@ _HOME = {
     "WarmStartConfig": "sft",
     "WarmStartResult": "sft",
     "evaluate": "evaluation",
+    "export_pairs": "rejection",
     "load_eval_set": "evaluation",
     "read_pairs": "sft",
     "train": "loop",
@@ -41,6 +43,7 @@ __all__ = [
     "WarmStartConfig",
     "WarmStartResult",
     "evaluate",
+    "export_pairs",
     "load_eval_set",
     "read_pairs",
     "train",

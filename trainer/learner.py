@@ -231,11 +231,13 @@ class Learner:
         result = self.policy.logprobs(sequences, self.temperature)
         device, dtype = result.logprobs.device, result.logprobs.dtype
         old_R = result.logprobs.detach() if old_R is None else old_R
-        sampler_R = torch.tensor([value for sample in part for value in sample.sampler_logprobs])
+        sampler_R = torch.tensor(
+            [value for sample in part for value in sample.sampler_logprobs], device=device, dtype=dtype
+        )
         logprobs_BT, real_BT = scatter_rows(result.logprobs, result.lengths)
         old_BT, _ = scatter_rows(old_R, result.lengths)
         entropies_BT, _ = scatter_rows(result.entropies, result.lengths)
-        sampler_BT, _ = scatter_rows(sampler_R.to(device, dtype), result.lengths)
+        sampler_BT, _ = scatter_rows(sampler_R, result.lengths)
         has_loss_B = torch.tensor([sample.has_loss for sample in part], device=device)
         mask_BT = real_BT & has_loss_B[:, None]
         importance_BT = self._importance(old_BT, sampler_BT, mask_BT)

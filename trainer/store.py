@@ -27,6 +27,7 @@ RECORD_SCHEMA = pa.schema(
         ("problem_id", pa.string()),
         ("sample_index", pa.int64()),
         ("prompt", pa.string()),
+        ("messages", pa.string()),
         ("response", pa.string()),
         ("gold", pa.string()),
         ("reward", pa.float64()),
@@ -96,13 +97,15 @@ def write_record(
 def _record_rows(
     group: Group, fate: str, rewards: Sequence[float | None], advantages: Sequence[float | None]
 ) -> list[dict[str, Any]]:
-    text = prompt_text(group.problem)
+    text, prompt = prompt_text(group.problem), group.problem.prompt
+    messages = None if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False)
     return [
         {
             "step": group.step,
             "problem_id": group.problem.id,
             "sample_index": completion.sample_index,
             "prompt": text,
+            "messages": messages,
             "response": completion.text,
             "gold": group.problem.answer,
             "reward": None if verdict.failed else verdict.reward,
