@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from .inside import codec
+from .inside import codec, ledger
 from .tiers import attack
 from .types import (
     Call,
@@ -172,6 +172,7 @@ class _Run:
             self.stdout = self._file("stdout")
             self.stderr = self._file("stderr")
             self.job = self._file("job", json.dumps(job).encode())
+            self.ledger = self._file("ledger", bytes(ledger.SIZE))
             if channel is None:
                 self.reader, self.channel = os.pipe2(os.O_CLOEXEC)
                 os.set_blocking(self.reader, False)
@@ -195,7 +196,7 @@ class _Run:
 
     def handed_over(self) -> list[int]:
         """What the program's process receives, in the zygote's order."""
-        return [self.stdin, self.stdout, self.stderr, self.job, self.channel]
+        return [self.stdin, self.stdout, self.stderr, self.channel, self.job, self.ledger]
 
     def close_channel(self) -> None:
         """Drop this side's copy of the writing end, so that the reader sees the end."""
@@ -486,7 +487,16 @@ class _Collector:
                 files=answer.get("files", 0),
             ),
             tier=tier,
+            events=_events(answer, os.pread(run.ledger, ledger.SIZE, 0), code),
         )
+
+
+def _events(answer: Frame, page: bytes, code: int) -> dict[str, int]:
+    """What the program tried: refused system calls, what the hook saw, an end that is not the interpreter's."""
+    events = {**ledger.read(page), **{f"denied:{name}": count for name, count in answer["denied"].items()}}
+    if not events.pop("finished", 0) and code >= 0:
+        events["early_exit"] = 1
+    return events
 
 
 class _SuiteCollector(_Collector):

@@ -6,19 +6,40 @@ output is compared here, and assert-style tests run in a process of their own.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from collections import Counter
 from typing import Any, Literal
 
 from sandbox.types import Limits, Sandbox, SandboxError
 from verifiers.code_convert import read_tests
 from verifiers.code_extract import extract_code
-from verifiers.code_judges import judge
+from verifiers.code_judges import Outcome, judge
 from verifiers.code_tests import CodeTests
 from verifiers.types import InputError, Problem, Status, Verdict
 
 Reward = Literal["all", "share"]
 _MAX_DETAIL = 1000
+
+
+_TRIED = re.compile(r"; tried ((?:[\w:]+ [0-9]+(?:, )?)+)\Z")
+
+
+def _detail(count: str, outcome: Outcome) -> str:
+    tried = ", ".join(f"{name} {times}" for name, times in sorted(outcome.events.items()))
+    text = f"{count} tests passed [{outcome.tier}]; {outcome.detail}"[:_MAX_DETAIL]
+    return f"{text}; tried {tried}" if tried else text
+
+
+def tried(verdict: Verdict) -> Counter[str]:
+    """What the program behind a verdict of this verifier tried: refused system calls, odd paths, an early exit.
+
+    Add the counters up to see what a training step brought.
+    """
+    found = _TRIED.search(verdict.detail)
+    pairs = (pair.rsplit(" ", 1) for pair in found[1].split(", ")) if found else ()
+    return Counter({name: int(times) for name, times in pairs})
 
 
 class CodeVerifier:
@@ -106,7 +127,7 @@ class CodeVerifier:
             status=status,
             extracted=code,
             method=outcome.method,
-            detail=f"{count} tests passed [{outcome.tier}]; {outcome.detail}"[:_MAX_DETAIL],
+            detail=_detail(count, outcome),
             seconds=time.perf_counter() - started,
         )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from sandbox.types import Call, CallResult, Execution, Limits, Program, Raised, Sandbox, Suite
@@ -29,6 +31,7 @@ class Outcome(NamedTuple):
     method: str
     detail: str
     tier: str
+    events: Mapping[str, int]
 
     @property
     def correct(self) -> bool:
@@ -76,9 +79,9 @@ def _judge_calls(code: str, tests: CallTests, sandbox: Sandbox, limits: Limits, 
     total = len(tests.cases)
     passed = min(seen, total) - len(failures) if seen <= total else 0
     if passed == total and run.violation is None:
-        return Outcome(passed, total, "calls", "every call agrees", run.tier)
+        return Outcome(passed, total, "calls", "every call agrees", run.tier, run.events)
     method, detail = _why(run, failures[0] if failures else "the program ended before its calls did")
-    return Outcome(min(passed, total - 1), total, method, detail, run.tier)
+    return Outcome(min(passed, total - 1), total, method, detail, run.tier, run.events)
 
 
 def _call_difference(result: CallResult, case: CallCase, tests: CallTests) -> str | None:
@@ -109,39 +112,44 @@ def _judge_stdio(code: str, tests: StdioTests, sandbox: Sandbox, limits: Limits,
             tolerance=tests.tolerance,
         )
 
-    passed, tier, failure = 0, "", ("stdio", "every output agrees")
-    for number, case in enumerate(tests.cases, 1):
-        run = sandbox.run(_program(code, tests, stdin=case.stdin), limits)
-        tier = run.tier
-        wrong = difference(case, run) if run.ok else f"exit code {run.exit_code}"
-        if wrong is None:
-            passed += 1
-            continue
-        if passed == number - 1:
-            method, why = _why(run, wrong)
-            failure = (method, f"test {number}: {why}")
-        if stop_early:
-            break
-    return Outcome(passed, len(tests.cases), *failure, tier)
+    return _judge_runs(code, tests, difference, sandbox, limits, stop_early)
 
 
 def _judge_checker(
     code: str, tests: CheckerTests, sandbox: Sandbox, limits: Limits, stop_early: bool
 ) -> Outcome:
-    passed, tier, failure = 0, "", ("checker", "the checker accepts every output")
+    def difference(case: StdioCase, run: Execution) -> str | None:
+        return _checked(case, run, tests, sandbox, limits)
+
+    return _judge_runs(code, tests, difference, sandbox, limits, stop_early)
+
+
+def _judge_runs(
+    code: str,
+    tests: StdioTests | CheckerTests,
+    difference: Callable[[StdioCase, Execution], str | None],
+    sandbox: Sandbox,
+    limits: Limits,
+    stop_early: bool,
+) -> Outcome:
+    """Run the program once per case; the first failure is the one that is explained."""
+    passed, tier, failure = 0, "", ("", "")
+    events: Counter[str] = Counter()
     for number, case in enumerate(tests.cases, 1):
         run = sandbox.run(_program(code, tests, stdin=case.stdin), limits)
         tier = run.tier
-        wrong = _checked(case, run, tests, sandbox, limits) if run.ok else f"exit code {run.exit_code}"
+        events.update(run.events)
+        wrong = difference(case, run) if run.ok else f"exit code {run.exit_code}"
         if wrong is None:
             passed += 1
             continue
-        if passed == number - 1:
+        if not failure[0]:
             method, why = _why(run, wrong)
             failure = (method, f"test {number}: {why}")
         if stop_early:
             break
-    return Outcome(passed, len(tests.cases), *failure, tier)
+    method, detail = failure if failure[0] else (tests.kind, "every output agrees")
+    return Outcome(passed, len(tests.cases), method, detail, tier, events)
 
 
 def _checked(
@@ -187,14 +195,14 @@ def _judge_suite(
     total = len(suite.tests)
     tier = result.program.tier
     if passed == total and result.suite_error is None:
-        return Outcome(passed, total, tests.kind, "every test passed", tier)
+        return Outcome(passed, total, tests.kind, "every test passed", tier, result.program.events)
     failed = next((report for report in result.reports if not report.passed), None)
     if failed is not None:
         detail = f"test {failed.index + 1}: {failed.detail}"
     else:
         detail = result.suite_error or "the tests did not end"
     method, detail = _why(result.program, detail)
-    return Outcome(min(passed, total - 1), total, method, detail, tier)
+    return Outcome(min(passed, total - 1), total, method, detail, tier, result.program.events)
 
 
 def _why(run: Execution, otherwise: str) -> tuple[str, str]:

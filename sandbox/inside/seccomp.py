@@ -23,7 +23,7 @@ EPERM, ENOSYS = 1, 38
 
 SECCOMP_SET_MODE_FILTER = 1
 FLAG_NEW_LISTENER = 8
-FLAG_WAIT_KILLABLE = 32
+_GET_ACTION_AVAILABLE = 2
 
 CLONE_THREAD = 0x00010000
 
@@ -201,6 +201,16 @@ def interpret(program: bytes, number: int, arguments: tuple[int, ...] = (), *, a
             at += if_true if value >= operand else if_false
         else:
             return int(operand)
+
+
+def can_listen() -> bool:
+    """Whether the kernel can ask a listener about refused calls (Linux 5.0); another filter may have taken it."""
+    available = ctypes.c_uint32(RET_NOTIFY)
+    try:
+        linux.syscall("seccomp", _GET_ACTION_AVAILABLE, 0, ctypes.byref(available))
+    except OSError:
+        return False
+    return True
 
 
 class _Program(ctypes.Structure):

@@ -17,7 +17,7 @@ from .codec import CodecError
 from .remote import Link, LoadFailed, Remote
 from .wire import Gone, Wire
 
-PEER = 5
+PEER = 6
 FILE_NAME = "tests.py"
 CONTEXT_NAME = "suite.py"
 

@@ -22,9 +22,13 @@ import sys
 import time
 from typing import Any
 
-from . import entry, jail, landlock, linux, seccomp
+from . import entry, jail, landlock, ledger, linux, seccomp
+from .denials import Denials
 
 COUNT_SECONDS = 0.02
+PLACES = STDIN, STDOUT, STDERR, CHANNEL, JOB, LEDGER, PEER = range(7)
+"""Where a program's process finds what it was given; the last is the tests' link to the program, if any."""
+HIGH = 40
 # Stands in the filter for the number of the process that it will bind.
 _ANY_PID = b"\xfe\xed\xfa\x7f"
 
@@ -48,7 +52,10 @@ class Zygote:
         if self.tier == "landlock" or (self.tier == "namespaces" and landlock.version() >= 4):
             self.landlock = landlock.ruleset(None if self.tier == "namespaces" else _readable(config))
         rules = [*seccomp.base_rules(), *seccomp.single_process_rules(struct.unpack("=I", _ANY_PID)[0])]
-        self.filter = seccomp.assemble(rules, seccomp.RET_ERRNO | seccomp.EPERM)
+        self.listens = self.tier != "none" and seccomp.can_listen()
+        refuse = seccomp.RET_NOTIFY if self.listens else seccomp.RET_ERRNO | seccomp.EPERM
+        self.filter = seccomp.assemble(rules, refuse)
+        self.line = -1
 
     def serve(self) -> None:
         """Answer requests until the supervisor hangs up."""
@@ -78,16 +85,19 @@ class Zygote:
             linux.unshare(linux.CLONE_NEWPID)
         try:
             started = time.monotonic()
+            ours, theirs = socket.socketpair()
             pid = os.fork()
             if pid == 0:
-                self._child(request, descriptors)
+                self._child(request, descriptors, theirs)
         finally:
             if self.tier == "namespaces":
                 linux.setns(self.own_namespace, linux.CLONE_NEWPID)
         for descriptor in descriptors:
             os.close(descriptor)
         descriptors.clear()
-        answer = self._watch(pid, started, limits)
+        theirs.close()
+        with ours:
+            answer = self._watch(pid, started, limits, ours)
         if self.tier == "namespaces":
             usage = os.statvfs(jail.SCRATCH)
             answer["disk"] = (usage.f_blocks - usage.f_bfree) * usage.f_frsize
@@ -104,90 +114,90 @@ class Zygote:
         jail.mount_scratch(*size)
         self.scratch_size, self.clean = size, jail.scratch_state()
 
-    def _watch(self, pid: int, started: float, limits: dict[str, Any]) -> dict[str, Any]:
-        """Wait for the end of `pid`, and bring it about at a limit."""
+    def _watch(self, pid: int, started: float, limits: dict[str, Any], line: socket.socket) -> dict[str, Any]:
+        """Wait for the end of `pid`, and bring it about at a limit. OSError where it could not be locked up."""
         handle = os.pidfd_open(pid)
         poll = select.poll()
-        poll.register(handle, select.POLLIN)
-        poll.register(self.control, select.POLLIN)
-        clock = ~pid << 3 | 2
-        hit = None
+        for descriptor in (handle, self.control.fileno(), line.fileno()):
+            poll.register(descriptor, select.POLLIN)
+        watched = _Watched(pid, started, limits, self.shared_user)
+        locked = False
+        denials = Denials()
         try:
             while True:
-                wall = time.monotonic() - started
-                cpu = _clock(clock)
-                if hit is None and (cpu >= limits["cpu"] or wall >= limits["wall"]):
-                    hit = "cpu" if cpu >= limits["cpu"] else "wall"
-                    _kill(pid)
-                if hit is None and self.shared_user and _threads(pid) > limits["threads"] + 1:
-                    hit = "processes"
-                    _kill(pid)
-                pause = min(limits["cpu"] - cpu, limits["wall"] - wall) if hit is None else 1.0
-                pause = min(pause, COUNT_SECONDS) if self.shared_user else pause
-                events = poll.poll(max(1, int(1000 * pause) + 1))
-                ready = {descriptor for descriptor, _ in events}
+                ready = {descriptor for descriptor, _ in poll.poll(watched.pause())}
+                if line.fileno() in ready:
+                    # Once, before the program begins: it is locked up, and here is its filter's listener.
+                    poll.unregister(line)
+                    locked = _receive_lock(line, denials)
+                    if denials.descriptor >= 0:
+                        poll.register(denials.descriptor, select.POLLIN)
+                if denials.descriptor in ready and not denials.answer():
+                    poll.unregister(denials.descriptor)
+                    denials.close()
                 if handle in ready:
                     break
                 if self.control.fileno() in ready:
                     # The only thing that comes during a run: stop it, or the end of the supervisor.
-                    data = self.control.recv(65536)
-                    _kill(pid)
-                    if not data:
+                    if not self.control.recv(65536):
                         os._exit(0)
-                    hit = hit or "stopped"
+                    watched.kill("stopped")
         finally:
             os.close(handle)
-            _kill(pid)
+            denials.close()
+            watched.kill(None)
             _, status, usage = os.wait4(pid, 0)
         code = os.waitstatus_to_exitcode(status)
+        if not locked and watched.hit is None:
+            raise OSError(errno.EPERM, f"a process could not be locked up (it ended with {code})")
         cpu = usage.ru_utime + usage.ru_stime
-        if hit is None and code in (-signal.SIGKILL, -signal.SIGXCPU) and cpu >= limits["cpu"]:
-            hit = "cpu"
+        if watched.hit is None and code in (-signal.SIGKILL, -signal.SIGXCPU) and cpu >= limits["cpu"]:
+            watched.hit = "cpu"
         return {
             "code": code,
-            "limit": hit,
+            "limit": watched.hit,
             "wall": time.monotonic() - started,
             "cpu": cpu,
             "memory": usage.ru_maxrss * 1024,
+            "denied": denials.counts,
         }
 
-    def _child(self, request: dict[str, Any], descriptors: list[int]) -> None:
+    def _child(self, request: dict[str, Any], descriptors: list[int], line: socket.socket) -> None:
         """Lock this process up, then run the program in it; does not return."""
         code = 125
         try:
             os.setsid()
-            job = self._arrange_descriptors(descriptors)
+            self._arrange_descriptors(descriptors, line.detach())
             self._limit(request["limits"])
             if self.tier == "namespaces":
                 os.chdir(jail.SCRATCH)
             self._lock_up()
-            payload = json.loads(_read_all(job))
+            payload = json.loads(_read_all(JOB))
+            count = ledger.start(LEDGER)
             for name in [name for name in sys.modules if name.partition(".")[0] == "inside"]:
                 del sys.modules[name]
             code = entry.run(payload)
+            count("finished")
         except BaseException as error:
             with contextlib.suppress(BaseException):
                 os.write(2, f"sandbox: {type(error).__name__}: {error}\n".encode())
         finally:
             os._exit(code)
 
-    def _arrange_descriptors(self, descriptors: list[int]) -> int:
-        """Standard streams at 0-2, the channel at 3, the job at 4, the tests' link at 5; the rest closed."""
-        high = [os.dup2(descriptor, 40 + index) for index, descriptor in enumerate(descriptors)]
-        stdin, stdout, stderr, job, *channels = high
-        if self.landlock >= 0:
-            self.landlock = os.dup2(self.landlock, 50)
-        for target, source in enumerate((stdin, stdout, stderr)):
+    def _arrange_descriptors(self, descriptors: list[int], line: int) -> None:
+        """Put what the run was given at its fixed numbers, this process's own behind it, and close the rest."""
+        # First out of the way: the numbers may overlap.
+        own = [self.landlock, line] if self.landlock >= 0 else [line]
+        own = [os.dup2(descriptor, HIGH + at) for at, descriptor in enumerate(own)]
+        given = [os.dup2(descriptor, HIGH + 2 + at) for at, descriptor in enumerate(descriptors)]
+        for target, source in zip(PLACES, given, strict=False):
             os.dup2(source, target)
-        for target, source in zip((3, 5), channels, strict=False):
-            os.dup2(source, target)
-        os.dup2(job, 4)
-        top = 5 + (len(channels) > 1)
-        if self.landlock >= 0:
-            self.landlock = os.dup2(self.landlock, top)
-            top += 1
-        linux.close_range(top)
-        return 4
+        if len(given) < len(PLACES):
+            linux.close_range(PEER, PEER)
+        own = [os.dup2(descriptor, len(PLACES) + at) for at, descriptor in enumerate(own)]
+        self.line = own[-1]
+        self.landlock = own[0] if len(own) > 1 else -1
+        linux.close_range(len(PLACES) + len(own))
 
     def _limit(self, limits: dict[str, Any]) -> None:
         stack = min(limits["memory"], 256 << 20)
@@ -227,9 +237,54 @@ class Zygote:
         if self.landlock >= 0:
             landlock.enter(self.landlock)
             os.close(self.landlock)
+        listener = -1
         if self.tier != "none":
-            own = struct.pack("=I", os.getpid())
-            seccomp.install(self.filter.replace(_ANY_PID, own))
+            program = self.filter.replace(_ANY_PID, struct.pack("=I", os.getpid()))
+            listener = seccomp.install(program, listener=self.listens)
+        with socket.socket(fileno=self.line) as line:
+            socket.send_fds(line, [b"."], [listener] if self.listens else [])
+        if self.listens:
+            os.close(listener)
+
+
+class _Watched:
+    """A program's process, its limits on time, and which one ended it."""
+
+    def __init__(self, pid: int, started: float, limits: dict[str, Any], count_threads: bool) -> None:
+        self.pid = pid
+        self.started = started
+        self.limits = limits
+        self.count_threads = count_threads
+        self.hit: str | None = None
+        self._clock = ~pid << 3 | 2
+
+    def pause(self) -> int:
+        """Milliseconds until the next limit could be reached; ends the process where one is."""
+        if self.hit is not None:
+            return 1000
+        cpu = self.limits["cpu"] - _clock(self._clock)
+        wall = self.limits["wall"] - (time.monotonic() - self.started)
+        if min(cpu, wall) <= 0:
+            self.kill("cpu" if cpu <= 0 else "wall")
+            return 1000
+        if self.count_threads:
+            if _threads(self.pid) > self.limits["threads"] + 1:
+                self.kill("processes")
+            return int(1000 * min(cpu, wall, COUNT_SECONDS)) + 1
+        return int(1000 * min(cpu, wall)) + 1
+
+    def kill(self, hit: str | None) -> None:
+        """End the process, for the limit `hit` unless another one came first."""
+        self.hit = self.hit or hit
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+def _receive_lock(line: socket.socket, denials: Denials) -> bool:
+    data, descriptors, _, _ = socket.recv_fds(line, 1, 1)
+    if descriptors:
+        denials.descriptor = descriptors[0]
+    return bool(data)
 
 
 def _readable(config: dict[str, Any]) -> list[str]:
@@ -257,11 +312,6 @@ def _threads(pid: int) -> int:
         return len(os.listdir(f"/proc/{pid}/task"))
     except FileNotFoundError:
         return 0
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
 
 
 def preload(names: list[str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from sandbox.types import Limits, SandboxError
 from tests.shared_data import shared_rows
 from verifiers import InputError, Problem, Verdict
-from verifiers.code import CodeVerifier
+from verifiers.code import CodeVerifier, tried
 from verifiers.code_convert import from_humaneval, from_kattis, from_leetcode, from_mbpp
 
 
@@ -201,6 +201,14 @@ def test_a_sandbox_that_fails_is_an_error_and_no_verdict() -> None:
     verdict = closed.verify("```python\ndef f(x): return sorted(x)\n```", problem(CALLS))
     assert (verdict.status, verdict.method) == ("error", "sandbox")
     assert verdict.failed
+
+
+def test_what_a_program_tried_is_in_its_verdict(verifier: CodeVerifier) -> None:
+    source = "import os\ndef f(x):\n    try: os.fork()\n    except OSError: pass\n"
+    source += "    try: open('/etc/shadow')\n    except OSError: os._exit(0)\n"
+    counts = tried(verifier.verify(f"```python\n{source}```", problem(CALLS)))
+    assert counts == {"denied:clone": 1, "fork": 1, "odd_path": 1, "early_exit": 1}
+    assert not tried(verifier.verify("```python\ndef f(x): return sorted(x)\n```", problem(CALLS)))
 
 
 def test_the_verifier_travels_to_worker_processes(verifier: CodeVerifier) -> None:

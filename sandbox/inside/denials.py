@@ -1,0 +1,57 @@
+"""The supervisor's end of the filter: told of every refused system call, it counts and refuses.
+
+Source: seccomp_unotify(2).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+
+from .syscalls import numbers
+
+_RECEIVE, _SEND = 0xC0502100, 0xC0182101
+_EPERM = 1
+MAX_DENIALS = 1000
+
+
+class Denials:
+    """Counts the refused calls of one program, and answers them with EPERM."""
+
+    def __init__(self) -> None:
+        self.descriptor = -1
+        self.counts: dict[str, int] = {}
+        self._total = 0
+
+    def answer(self) -> bool:
+        """Answer one call; False where there will be no more, or where there were too many to go on counting.
+
+        Closing the descriptor makes the kernel refuse every further call by itself, with ENOSYS.
+        """
+        notification = bytearray(80)
+        try:
+            fcntl.ioctl(self.descriptor, _RECEIVE, notification)
+        except FileNotFoundError:
+            # The caller was killed between its call and our question.
+            return True
+        except OSError:
+            return False
+        identity, _, _, number = struct.unpack_from("=QIIi", notification)
+        name = _NAMES.get(number, f"call_{number}")
+        self.counts[name] = self.counts.get(name, 0) + 1
+        self._total += 1
+        try:
+            fcntl.ioctl(self.descriptor, _SEND, struct.pack("=QqiI", identity, 0, -_EPERM, 0))
+        except FileNotFoundError:
+            return True
+        return self._total < MAX_DENIALS
+
+    def close(self) -> None:
+        """Stop answering."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+_NAMES = {number: name for name, number in numbers().items()}
