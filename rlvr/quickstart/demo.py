@@ -40,7 +40,7 @@ BENCHMARK, BEYOND = "held_out", "beyond"
 _FAST: dict[str, Any] = {
     "rows": 400,
     "held_out": 60,
-    "warm_start_steps": 200,
+    "warm_start_steps": 150,
     "train_steps": 4,
     "prompts_per_step": 8,
     "group_size": 8,

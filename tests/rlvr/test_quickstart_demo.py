@@ -66,6 +66,7 @@ def test_a_killed_demo_goes_on_and_a_finished_one_is_not_done_again(tmp_path: Pa
     assert (result.checkpoint / "model.safetensors").exists()
     assert [row["step"] for row in metrics(folder) if row["kind"] == "train"] == [1, 2, 3]
     assert (result.before["step"], result.after["step"]) == (0, 3)
+    assert [row["benchmark"] for row in result.beyond] == ["beyond", "beyond"]
     caught = {item.kind: item for item in result.caught}
     assert sum(item.planted for item in caught.values()) == 400
     for kind in CERTAIN:

@@ -187,6 +187,15 @@ def test_same_seed_makes_the_same_bytes_and_another_seed_others(tmp_path: Path) 
     assert made[0] == made[1] != made[2]
 
 
+def test_problems_beyond_the_warm_start_are_of_kinds_that_it_never_shows() -> None:
+    pairs = warm_start_pairs(5_000, 0)
+    shown = {re.sub(r"\d", "#", prompt) for prompt, _ in pairs}
+    beyond = {
+        re.sub(r"\d", "#", question) for item in held_out(100, 0, "hard") for question in wordings_of(item)
+    }
+    assert not shown & beyond
+
+
 def test_phrases_make_up_every_wording() -> None:
     known = phrases()
     for family in FAMILIES.values():
