@@ -204,7 +204,12 @@ class MathVerifyVerifier:
 
     def warm_up(self) -> None:
         """Load math-verify before the clock of a verdict runs."""
+        import logging
+
         import math_verify  # noqa: F401
+
+        # It warns at every call that its own time limit is off.
+        logging.getLogger("math_verify").setLevel(logging.ERROR)
 
     def verify(self, response: str, problem: Problem | str) -> Verdict:
         """Judge by `math_verify.verify(parse(gold), parse(response))`."""

@@ -42,7 +42,7 @@ class Box:
     end: int
 
 
-_BOX = re.compile(r"\\f?boxed(?:\s*\{|\s+(?=[^\s{]))")
+_BOX = re.compile(r"\\(?:boxed|fbox)(?:\s*\{|\s+(?=[^\s{]))")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
@@ -332,7 +332,8 @@ def _bare(text: str) -> Extraction | None:
     text = _SPECIAL.sub("", text).strip()
     if not text or len(text) > 400 or "\n\n" in text or "\\boxed" in text:
         return None
-    if not _SAID.search(text) and readable(text):
+    sentence = text.endswith(".") and len(text.split()) > 2
+    if not sentence and not _SAID.search(text) and readable(text):
         return Extraction(text, "whole")
     if (clause := _EXPLAINED.search(text)) and clause.start() < 40:
         before = text[: clause.start()].strip(" ,;")

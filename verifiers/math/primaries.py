@@ -468,10 +468,6 @@ class Primaries(Cursor, ABC):
                 and name in ("gcd", "lcm", "max", "min", "log")
             ):
                 return group.items
-            if self.at("^") and not isinstance(group, Group):
-                # \ln (x)^2 is ambiguous; the common reading is \ln((x)^2).
-                self.position += 1
-                return (Call("pow", (group, self.power_argument())),)
             return (group,)
         # Without parentheses the argument is the product up to the next sign or function: \cos 3x, \sin \frac t4.
         sign = self.leading_sign()
