@@ -112,9 +112,12 @@ def close(row: Row) -> str | None:
     answer = (row.answer or "").strip(" .()").upper()
     if not options:
         return "its options can't be read"
-    if len(answer) != 1 or answer not in LETTERS[: len(options)]:
+    if len(answer) == 1 and answer in LETTERS[: len(options)]:
+        chosen = options[LETTERS.index(answer)].strip()
+    elif len(answer) != 1 and row.answer:
+        chosen = row.answer
+    else:
         return "its gold names no option"
-    chosen = options[LETTERS.index(answer)].strip()
     if _NEEDS_OPTIONS.search(text):
         return "it asks to choose among the options"
     if not chosen or _NOT_AN_ANSWER.search(chosen) or len(chosen) > 60:

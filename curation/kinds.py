@@ -84,13 +84,13 @@ _ASKS_VALUE = _any(
 _PROVE = re.compile(
     r"(?:^|[.?!;:,\n)]\s*|\b(?:and|then|or|also|please|we)\s+)(?:\([a-z0-9]{1,3}\)\s*)?"
     r"(?:prove|show|demonstrate|verify|deduce|disprove|establish)\s+(?:\w+ly\s+)?"
-    r"(?:that|the|each|for|if|there|every|directly|by|:|,|\$|\\\(|this|these|it)"
+    r"(?:that|the|each|for|if|there|every|directly|by|,|\$|\\\(|this|these|it|or disprove)|\bor disprove\s*:"
 )
 _PROVE_CUES = ("prove", "show", "demonstrate", "verify", "deduce", "establish")
 _EXISTENCE = re.compile(r"\b(?:or|and) (?:prove|show) (?:that )?(?:it|this|the|no|there|they|one|such)\b")
 
 _PART = re.compile(
-    r"(?:^|[\n.?!;:,]\s*|\s)\**(?:\(\s*([a-e]|i{1,3}|iv|[1-5])\s*\)|([a-e]|[1-5])\))\**\s*(?=\S)"
+    r"(?:(?:^|[\n.?!;:,]\s*|\s)\**\(\s*([a-e]|i{1,3}|iv|[1-5])\s*\)|(?:^|[\n.?!;:]\s*)([a-e]|[1-5])\))\**\s*(?=\S)"
 )
 _PART_CUES = ("b)", "ii)", "2)")
 _ASKS_PART = re.compile(
@@ -115,7 +115,7 @@ _THING = (
     r"array|dots|"
     r"triangle|square|rectangle|circle|polygon|octagon|hexagon|pentagon|region|cube|solid|number line|"
     r"letters|paths?|"
-    r"route|roads?|structure|arrangement|design|tiles?|cards?|tower|pyramid|board|target|wheel|curve|"
+    r"route|roads?|structure|design|tiles?|cards?|tower|pyramid|board|target|wheel|curve|"
     r"parabola|lines?|"
     r"segments?|below|above|addition|multiplication|subtraction|staircase|logo|scale|clock|box|boxes|"
     r"prism|cylinder)"
@@ -125,6 +125,7 @@ _PLACE = (
     r"(?:figure|diagram|picture|image|graph|drawing|sketch))"
 )
 _SHOWN = r"(?:shown|pictured|depicted|illustrated|indicated|drawn|sketched)"
+_SEEN = r"(?:shown|pictured|depicted|illustrated|indicated)"
 _IMAGE = r"(?:figure|diagram|picture|image|drawing|sketch|illustration)"
 _FIGURE = _any(
     rf"\b(?:in|on|from|using|see|refer to|consider|by|like|of) (?:the|this|each)?\s?(?:following |"
@@ -133,7 +134,7 @@ _FIGURE = _any(
     rf"speech)|\s*eight"
     r"| skat)",
     rf"\b{_THING}s? (?:is |are |as |that is |that are )?{_SHOWN} {_PLACE}\b",
-    rf"\b(?:as|is|are|was|were) {_SHOWN}(?: {_PLACE})?\s*(?:[.,;:?)]|$|\n)",
+    rf"\b(?:as|is|are|was|were) {_SEEN}(?: {_PLACE})?\s*(?:[.,;:?)]|$|\n)",
     rf"\b{_SHOWN} {_PLACE}\b",
     r"\b(?:figure|diagram|picture|graph|image|table|chart|grid|plot)s? (?:below|above|at (?:the )?right|"
     r"on the right|to "
@@ -143,8 +144,9 @@ _FIGURE = _any(
     r"\b(?:below|above|accompanying|adjoining) (?:figure|diagram|picture|graph|image|chart)\b",
     rf"\b(?:the|this|following) {_IMAGE}\b(?! (?:formed|bounded|obtained|eight|enclosed|is (?:formed|"
     rf"bounded)|whose|"
-    r"consisting|with|determined|defined|on the|made|given by|that|of a|of the|can|has|must|below can|"
+    r"consisting|with|determined|defined|on the|made|given by|that|of|can|has|must|below can|"
     r"has been))",
+    r"\bconsider the following (?:graph|network|circuit|tree|chart|diagram)\b",
     r"\(see (?:the )?(?:figure|diagram|picture)",
     r"\bfig(?:ure)?\. ?\d",
     r"\bfigure \d+\b(?! dots| square)",
@@ -158,6 +160,7 @@ _FIGURE = _any(
 _FIGURE_CUES = (
     "figure", "diagram", "shown", "picture", "image", "drawing", "sketch", "illustrat", "depicted", "graphed",
     "fig.", "indicated", "drawn", " below", "graph above", "plotted",
+    "following graph", "following network", "following circuit", "following tree", "following chart",
 )  # fmt: skip
 
 _LINK = _any(
@@ -171,14 +174,14 @@ _LINK_CUES = ("http", "www.", "](", "click", "link", "website", "attached")
 _MARKDOWN_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(https?://[^)]*\)")
 
 _OPEN = _any(
-    r"(?:^|[.?!;\n]\s*)(?:please )?(?:explain|describe|discuss|justify|comment on|construct|sketch|draw|"
+    r"(?:^|[.?!;\n]\s*)(?:please )?(?:explain|describe|discuss|comment on|construct|sketch|draw|"
     r"design|propose|"
     r"interpret|outline|summari[sz]e|formulate|invent|make up|compare and contrast|give reasons?)\b",
     r"(?:^|[.?!;\n]\s*)(?:please )?(?:give|provide|find|construct) (?:an? |some |"
     r"several )(?:\w+ )?(?:counter)?examples?\b",
     r"(?:^|[.?!;\n]\s*)(?:please )?provide (?:some |several )?such\b",
     r"\bwrite (?:an?) (?:essay|story|poem|program|paragraph|letter|short|(?:word )?problem|question)\b",
-    r"\b(?:explain|justify) (?:your|why|how|the (?:reason|answer|steps))\b",
+    r"\bexplain (?:your|why|how|the (?:reason|answer|steps))\b",
     r"\bwhat (?:can you (?:say|conclude)|do you (?:think|notice|observe))\b",
     r"\bwhy (?:is|are|does|do|did|not|would|can)\b[^.?]*\?\s*$",
     r"\bin your own words\b",
@@ -233,7 +236,7 @@ def _multiple_choice(text: str, low: str, answer: str, options: Sequence[str]) -
 def _yes_no(low: str, answer: str) -> str | None:
     if answer in _YES_NO_GOLDS:
         return f"the gold is {answer!r}"
-    if re.search(r"[\d\\^=+]", answer) or _ASKS_VALUE.search(low):
+    if _ASKS_VALUE.search(low):
         return None
     asked = _YES_NO_ASKED.search(low) if _has(low, _YES_NO_CUES) else None
     if asked is None and low.rstrip().endswith("?"):
@@ -287,7 +290,11 @@ def _figure(low: str, plain: str) -> str | None:
 
 def _open_ended(low: str, answer: str) -> str | None:
     found = _OPEN.search(low) if _has(low, _OPEN_CUES) else None
-    if found is None or (answer and _CLOSED_GOLD.fullmatch(answer) and _ASKS_VALUE.search(low)):
+    if (
+        found is None
+        or answer in _YES_NO_GOLDS
+        or (answer and _CLOSED_GOLD.fullmatch(answer) and _ASKS_VALUE.search(low))
+    ):
         return None
     return f'asks to "{found.group().strip(" .,:;?")[:60]}"'
 
@@ -307,11 +314,12 @@ def kinds_of(
         languages: ISO codes that are wanted; another language is reported as `language`.
     """
     low = text.lower()
-    # Code of figures is no prose: "draw" in it asks for nothing.
-    plain = _ASY.sub(" ", low) if "asy" in low else low
+    # Code of figures is no prose: "draw" in it asks for nothing, and its labels are no options.
+    prose = _ASY.sub(" ", text) if "asy" in low else text
+    plain = prose.lower()
     gold = _bare(answer)
     found: dict[Kind, str | None] = {
-        "multiple_choice": _multiple_choice(text, plain, gold, options),
+        "multiple_choice": _multiple_choice(prose, plain, gold, options),
         "yes_no": _yes_no(plain, gold),
         "proof": _proof(plain),
         "multi_part": _multi_part(plain, gold),

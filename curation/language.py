@@ -15,7 +15,7 @@ _FUNCTION_WORDS = {
         "de": "der die das und ist ein eine den von mit sei für wie",
         "es": "el los las es una que del con para por se un en sea",
         "it": "il lo gli di che per con sia della una è sono del un",
-        "pt": "o os as um uma que do da em para com seja é dos",
+        "pt": "um uma que da em para com seja é dos são você não",
     }.items()
 }
 _SCRIPTS = [

@@ -94,7 +94,8 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{options.problems} problems per bank; share of wrong decisions with 95 % interval")
     print(
-        f"{'keep band':>9} {'bank':22} {'n':>3} {'fixed':>22} {'adaptive':>22} {'rollouts':>8} {'saved':>6} {'goal':>5}"
+        f"{'keep band':>9} {'bank':22} {'n':>3} {'fixed':>22} {'adaptive':>22} "
+        f"{'rollouts':>8} {'saved':>6} {'goal':>5}"
     )
     for keep in ((0.05, 0.95), (0.2, 0.8)):
         for name, rates in banks(options.problems, options.series).items():
