@@ -107,7 +107,7 @@ def _in_words(ours: str, theirs: str) -> Outcome | None:
             character.isdigit() for character in theirs
         ):
             return None
-        return Outcome(None, "words", "two phrases that are not the same")
+        return Outcome(None, "undecided", "two phrases that are not the same")
     return None
 
 
