@@ -18,7 +18,7 @@ from rollout.slots import SlotCache
 from rollout.stopping import StopStrings
 from rollout.types import EngineError, FinishReason, Sampling
 
-_SPARE_COLUMNS = 64
+_SPARE_COLUMNS = 32
 """Fewest steps between two moves of the cache to the left."""
 _REFILL_SHARE = 8
 """Free slots are refilled, or closed up, once they are one in so many; each time costs a copy."""
@@ -87,7 +87,7 @@ class Decoder:
         self._prefill_tokens = prefill_tokens
         self._longest_prompt = max(len(job.prompt) for job in jobs)
         device = forward.device
-        columns = self._longest_prompt + min(sampling.max_tokens, 2 * _SPARE_COLUMNS) + _SPARE_COLUMNS
+        columns = self._longest_prompt + _SPARE_COLUMNS
         self._slots = SlotCache(slots, columns, device)
         self._slots.window.begin = self._slots.window.end = self._longest_prompt
         self._state = torch.zeros(4, slots, dtype=torch.int64, device=device)
@@ -266,6 +266,6 @@ class Decoder:
         window = self._slots.window
         # The end never lies left of the longest prompt, which must fit before it when it joins.
         end = max(window.end - window.begin, self._longest_prompt)
-        distance = self._slots.shift(end, max(self._slots.columns, end + max(_SPARE_COLUMNS, end // 2)))
+        distance = self._slots.shift(end, end + max(_SPARE_COLUMNS, end // 8))
         self._state[:_KEY] -= distance
         self._moved += distance

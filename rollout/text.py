@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 def decode_text(tokenizer: PreTrainedTokenizerBase, token_ids: Sequence[int]) -> str:
     """Text of a completion, without special tokens and without any clean-up of spaces."""
-    text = tokenizer.decode(list(token_ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    assert isinstance(text, str)
-    return text
+    if (fast := getattr(tokenizer, "backend_tokenizer", None)) is not None:
+        # The same without the checks around it, which take twice as long as the decoding.
+        return str(fast.decode(token_ids, skip_special_tokens=True))
+    return str(tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
 def cut_after_stop(text: str, stop: Sequence[str]) -> str:

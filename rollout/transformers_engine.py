@@ -37,7 +37,7 @@ class TransformersEngine:
     """Samples from `model` by continuous batching; see `rollout.types.Engine` for the contract.
 
     `batch_size` is the number of completions decoded together. `max_batch_tokens` bounds the cache: rows x
-    (longest prompt + `max_tokens`), up to half more while it is moved; fewer rows run where it is reached.
+    (longest prompt + `max_tokens`), and an eighth for moving it; fewer rows run where it is reached.
     `prefill_tokens` bounds the padded prompt tokens of one prefill. A `peft` model is sampled from with its
     adapters. `device` moves the model; None leaves it
     where it is. `version` numbers the weights that the model holds now.

@@ -150,7 +150,7 @@ def test_long_runs_outgrow_and_move_the_cache() -> None:
     # Most tokens are none of the tokenizer's, so the EOS is rare.
     model = tiny_model(positions=1024, spread=0.02, vocabulary=1500).double()
     prompts = ["a" * 5, "b" * 90, "c" * 33]
-    sampling = Sampling(max_tokens=700, seed=5)
+    sampling = Sampling(max_tokens=250, seed=5)
     completions = by_sample(
         list(TransformersEngine(model, TOKENIZER, batch_size=4).generate(prompts, 3, sampling))
     )
@@ -158,7 +158,7 @@ def test_long_runs_outgrow_and_move_the_cache() -> None:
     for (prompt, sample), completion in completions.items():
         (single,) = alone.generate([prompts[prompt]], 1, sampling, first_sample=sample)
         assert completion.token_ids == single.token_ids
-    assert max(len(c.token_ids) for c in completions.values()) > 300
+    assert max(len(c.token_ids) for c in completions.values()) > 200
 
 
 def test_completions_stop_where_the_positions_of_the_model_end() -> None:
