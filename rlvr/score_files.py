@@ -76,7 +76,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
                 yield Row(number, None, line.decode("utf-8", "replace"), f"not UTF-8 at byte {error.start}")
                 continue
             except (ValueError, RecursionError) as error:
-                yield Row(number, None, text, f"not JSON: {error}")
+                yield Row(number, None, line.decode("utf-8").rstrip("\r\n"), f"not JSON: {error}")
                 continue
             if isinstance(values, dict):
                 yield Row(number, values, text)
