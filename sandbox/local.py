@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
-import select
 import socket
-import subprocess
-import sys
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from .inside import codec, ledger
+from . import languages
+from .collect import BuildCollector, Collector, Frame, SuiteCollector
+from .inside import codec
+from .supervise import GRACE_SECONDS, Run, Zygote, attend
 from .tiers import attack
 from .types import (
     Call,
-    CallResult,
     Execution,
-    LimitName,
     Limits,
     OnResult,
     Program,
@@ -30,189 +27,17 @@ from .types import (
     SandboxError,
     Suite,
     SuiteExecution,
-    TestReport,
-    Usage,
 )
 
 TIERS = ("namespaces", "landlock")
 """From the strongest to the weakest that is safe."""
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-STANDARD_PRELOADS = _names(
-    "abc array ast atexit bisect builtins calendar cmath collections collections.abc contextlib copy "
-    "ctypes dataclasses datetime decimal enum fractions functools gc heapq inspect io itertools json "
-    "linecache math numbers operator queue random re signal statistics string struct textwrap "
-    "threading time traceback types typing unicodedata unittest warnings weakref"
-)
-
-_INSIDE = Path(__file__).parent / "inside"
-GRACE_SECONDS = 10.0
-START_SECONDS = 30.0
-# By its path, for this folder on `sys.path` would shadow the standard module `types`.
-_MAIN = """
-import importlib.util, sys
-path = sys.argv[1]
-spec = importlib.util.spec_from_file_location("inside", path + "/__init__.py", submodule_search_locations=[path])
-sys.modules["inside"] = importlib.util.module_from_spec(spec)
-from inside.zygote import main
-sys.exit(main())
-"""
-_FLAGS = ("-s", "-S", "-B", "-P", "-X", "utf8")
-_ENVIRONMENT = {
-    "PYTHONHASHSEED": "0",
-    "OPENBLAS_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "MALLOC_ARENA_MAX": "2",
-}
-
-Frame = dict[str, Any]
-
+C = TypeVar("C", bound=Collector)
+KEPT_BUILDS = 16
 
 _withstood: set[str] = set()
 """Tiers that the probe's attacks did not break, in this process."""
-
-
-class _Zygote:
-    """One zygote process, seen from outside."""
-
-    def __init__(self, tier: str, packages: dict[str, str]) -> None:
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.errors = os.memfd_create("errors")
-        with theirs:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *_FLAGS,
-                    "-c",
-                    _MAIN,
-                    str(Path(__file__).parent / "inside"),
-                    str(theirs.fileno()),
-                ],
-                env=_ENVIRONMENT,
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self.errors,
-                start_new_session=True,
-                cwd="/",
-            )
-        config = {
-            "tier": tier,
-            "packages": packages,
-            "preload": [*STANDARD_PRELOADS, *packages],
-            "user": _own_user(self.process.pid),
-        }
-        self.control.settimeout(START_SECONDS)
-        try:
-            self.control.send(json.dumps(config).encode())
-            answer = json.loads(self.control.recv(1 << 20) or b'{"failed": "it ended at once"}')
-        except (OSError, ValueError) as error:
-            answer = {"failed": f"no answer: {error}"}
-        if "failed" in answer:
-            said = os.pread(self.errors, 4000, 0).decode("utf-8", "replace").strip().rpartition("\n")[2]
-            self.kill()
-            raise SandboxError(f"the {tier} sandbox can't start here: {answer['failed']} {said}".rstrip())
-
-    def start(self, limits: Limits, descriptors: Sequence[int]) -> None:
-        """Begin a run. SandboxError where the zygote is gone."""
-        request = json.dumps({"limits": {**limits.model_dump(), "wall": limits.elapsed}}).encode()
-        try:
-            socket.send_fds(self.control, [request], descriptors)
-        except OSError as error:
-            raise SandboxError(f"the sandbox's zygote is gone: {error}") from error
-
-    def stop(self) -> None:
-        """End the current run early."""
-        with contextlib.suppress(OSError):
-            self.control.send(b"stop")
-
-    def answer(self) -> Frame:
-        """How the run ended. SandboxError where the zygote is gone or could not start the run."""
-        try:
-            data = self.control.recv(65536)
-        except OSError as error:
-            raise SandboxError(f"the sandbox's zygote does not answer: {error}") from error
-        if not data:
-            raise SandboxError("the sandbox's zygote died")
-        answer: Frame = json.loads(data)
-        if "failed" in answer:
-            raise SandboxError(f"the sandbox could not start a process: {answer['failed']}")
-        return answer
-
-    def answer_within(self, seconds: float) -> Frame:
-        """As `answer`, and SandboxError where nothing comes in time."""
-        if not select.select([self.control], [], [], seconds)[0]:
-            raise SandboxError("the sandbox's zygote did not end a run in time")
-        return self.answer()
-
-    def kill(self) -> None:
-        """End the zygote and, by that, everything below it."""
-        self.control.close()
-        os.close(self.errors)
-        self.process.kill()
-        self.process.wait()
-
-
-def _own_user(pid: int) -> int | None:
-    """A user id that nobody else has, so that limits per user count this zygote's processes only."""
-    return 0x40000000 + pid if os.geteuid() == 0 else None
-
-
-class _Run:
-    """The files and pipes of one run."""
-
-    def __init__(self, job: Frame, stdin: bytes, channel: int | None = None) -> None:
-        self.descriptors: list[int] = []
-        try:
-            self.stdin = self._file("stdin", stdin)
-            self.stdout = self._file("stdout")
-            self.stderr = self._file("stderr")
-            self.job = self._file("job", json.dumps(job).encode())
-            self.ledger = self._file("ledger", bytes(ledger.SIZE))
-            if channel is None:
-                self.reader, self.channel = os.pipe2(os.O_CLOEXEC)
-                os.set_blocking(self.reader, False)
-                self.descriptors += [self.reader, self.channel]
-            else:
-                self.reader, self.channel = -1, channel
-                self.descriptors.append(channel)
-        except OSError as error:
-            self.close()
-            raise SandboxError(f"no descriptors or memory for a run: {error}") from error
-
-    def _file(self, name: str, content: bytes = b"") -> int:
-        descriptor = os.memfd_create(name)
-        self.descriptors.append(descriptor)
-        if content:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        return descriptor
-
-    def handed_over(self) -> list[int]:
-        """What the program's process receives, in the zygote's order."""
-        return [self.stdin, self.stdout, self.stderr, self.channel, self.job, self.ledger]
-
-    def close_channel(self) -> None:
-        """Drop this side's copy of the writing end, so that the reader sees the end."""
-        self.descriptors.remove(self.channel)
-        os.close(self.channel)
-
-    def output(self, descriptor: int, limit: int) -> tuple[bytes, bool]:
-        """What was written, up to `limit` bytes, and whether it was more."""
-        size = os.fstat(descriptor).st_size
-        return os.pread(descriptor, min(size, limit), 0), size > limit
-
-    def close(self) -> None:
-        """Close every descriptor of this side."""
-        for descriptor in self.descriptors:
-            os.close(descriptor)
-        self.descriptors.clear()
 
 
 class LocalSandbox:
@@ -242,10 +67,11 @@ class LocalSandbox:
             raise SandboxError("tier 'none' isolates nothing; allow_unsafe=True runs programs all the same")
         if tier not in ("auto", "none", *TIERS):
             raise SandboxError(f"unknown tier {tier!r}; known: auto, {', '.join(TIERS)}, none")
-        self._packages = _locate(packages)
+        self._packages = locate(packages)
         self._permits = threading.BoundedSemaphore(size or os.cpu_count() or 1)
         self._lock = threading.Lock()
-        self._idle: dict[bool, list[_Zygote]] = {False: [], True: []}
+        self._idle: defaultdict[str, list[Zygote]] = defaultdict(list)
+        self._artifacts: OrderedDict[tuple[Any, ...], tuple[Execution, bytes]] = OrderedDict()
         self._closed = False
         self._owner = os.getpid()
         self.tier = tier
@@ -253,13 +79,13 @@ class LocalSandbox:
 
     def _choose(self, tier: str) -> str:
         if tier != "auto":
-            self._release(self._start(tier, heavy=False), heavy=False)
+            self._release(self._start(tier, "plain"), "plain")
             return tier
         reasons = []
         for candidate in TIERS:
             try:
                 self.tier = candidate
-                self._release(self._start(candidate, heavy=False), heavy=False)
+                self._release(self._start(candidate, "plain"), "plain")
                 if candidate not in _withstood:
                     self._withstand(candidate)
                 return candidate
@@ -282,7 +108,7 @@ class LocalSandbox:
     def _drain(self) -> None:
         with self._lock:
             zygotes = [zygote for idle in self._idle.values() for zygote in idle]
-            self._idle = {False: [], True: []}
+            self._idle = defaultdict(list)
         if self._owner == os.getpid():
             for zygote in zygotes:
                 zygote.kill()
@@ -301,26 +127,74 @@ class LocalSandbox:
         SandboxError where the sandbox fails, twice in a row.
         """
         limits = limits or Limits()
-        stdin = (
-            program.stdin.encode("utf-8", "surrogatepass")
-            if isinstance(program.stdin, str)
-            else program.stdin
-        )
-        job = job_of(program)
-        try:
-            return self._run_once(job, stdin, limits, on_result)
-        except SandboxError:
-            return self._run_once(job, stdin, limits, on_result)
+        stdin = program.stdin
+        stdin = stdin.encode("utf-8", "surrogatepass") if isinstance(stdin, str) else stdin
+        if program.language != "python":
+            return self._run_built(program, stdin, limits)
+        job = {**job_of(program), "processes": limits.processes}
+        return self._twice(job, stdin, limits, lambda: Collector(on_result))[0]
 
-    def _run_once(self, job: Frame, stdin: bytes, limits: Limits, on_result: OnResult | None) -> Execution:
-        collector = _Collector(on_result)
+    def _run_built(self, program: Program, stdin: bytes, limits: Limits) -> Execution:
+        """Build the program, unless that was done just before, and run what came of it."""
+        plan = languages.plan(program.language, program.source, limits)
+        job: Frame = {"sources": [], "files": {**program.files, plan.file: program.source}, "arguments": []}
+        artifact = b""
+        if plan.build:
+            built, artifact = self._built(program, plan, job)
+            if not built.ok:
+                error = Raised(types=("CompileError",), message=(built.stderr or str(built.limit))[:1000])
+                return built.model_copy(update={"load_error": error, "exit_code": built.exit_code or 1})
+            job["files"] = {}
+        run = {
+            **job,
+            "mode": "command",
+            "command": [*plan.run, *program.arguments],
+            "artifact": bool(artifact),
+        }
+        wide = limits.model_copy(
+            update={
+                "processes": max(limits.processes, 16),
+                "files": limits.files + 2000,
+                "disk": limits.disk + len(artifact) * 2 + (4 << 20),
+                "file_size": max(limits.file_size, len(artifact)),
+                "open_files": max(limits.open_files, 256),
+            }
+        )
+        return self._twice(run, stdin, wide, Collector, artifact)[0]
+
+    def _built(self, program: Program, plan: languages.Plan, job: Frame) -> tuple[Execution, bytes]:
+        key = (program.language, program.source, tuple(sorted(program.files.items())))
+        with self._lock:
+            if key in self._artifacts:
+                self._artifacts.move_to_end(key)
+                return self._artifacts[key]
+        build = {**job, "mode": "build", "command": list(plan.build)}
+        execution, collector = self._twice(build, b"", languages.BUILD_LIMITS, BuildCollector)
+        with self._lock:
+            self._artifacts[key] = execution, bytes(collector.buffer)
+            while len(self._artifacts) > KEPT_BUILDS:
+                self._artifacts.popitem(last=False)
+        return execution, bytes(collector.buffer)
+
+    def _twice(
+        self, job: Frame, stdin: bytes, limits: Limits, collect: Callable[[], C], artifact: bytes = b""
+    ) -> tuple[Execution, C]:
+        """Run a job, once more where the sandbox fails; SandboxError where it fails again."""
+        try:
+            return self._run_once(job, stdin, limits, collect(), artifact)
+        except SandboxError:
+            return self._run_once(job, stdin, limits, collect(), artifact)
+
+    def _run_once(
+        self, job: Frame, stdin: bytes, limits: Limits, collector: C, artifact: bytes
+    ) -> tuple[Execution, C]:
         with self._permits, self._zygote(job) as zygote:
-            run = _Run(job, stdin)
+            run = Run(job, stdin)
             try:
-                zygote.start(limits, run.handed_over())
+                zygote.start(limits, [*run.handed_over(), *run.extra(artifact)])
                 run.close_channel()
-                answer = _attend(zygote, run, limits, collector)
-                return collector.execution(answer, run, limits, self.tier)
+                answer = attend(zygote, run, limits, collector)
+                return collector.execution(answer, run.taken(limits), limits, self.tier), collector
             finally:
                 run.close()
 
@@ -343,10 +217,10 @@ class LocalSandbox:
         }
         # The tests wait while the program works, and have their own time for their own work.
         patient = limits.model_copy(update={"wall": limits.elapsed + limits.cpu})
-        collector = _SuiteCollector()
+        collector = SuiteCollector()
         ours, theirs = socket.socketpair()
         with ours, theirs, self._permits, self._zygote(job) as first, self._zygote(tests) as second:
-            run, watch = _Run(job, b"", ours.fileno()), _Run(tests, b"")
+            run, watch = Run(job, b"", ours.fileno()), Run(tests, b"")
             try:
                 first.start(limits, run.handed_over())
                 second.start(patient, [*watch.handed_over(), theirs.fileno()])
@@ -354,13 +228,13 @@ class LocalSandbox:
                 theirs.close()
                 run.descriptors.remove(run.channel)
                 watch.close_channel()
-                answer = _attend(second, watch, patient, collector)
+                answer = attend(second, watch, patient, collector)
                 first.stop()
                 ended = first.answer_within(GRACE_SECONDS)
                 return SuiteExecution(
                     reports=tuple(collector.reports),
-                    program=_Collector().execution(ended, run, limits, self.tier),
-                    suite=collector.execution(answer, watch, patient, self.tier),
+                    program=Collector().execution(ended, run.taken(limits), limits, self.tier),
+                    suite=collector.execution(answer, watch.taken(patient), patient, self.tier),
                     suite_error=collector.suite_error(answer),
                 )
             finally:
@@ -369,37 +243,43 @@ class LocalSandbox:
                 watch.close()
 
     @contextlib.contextmanager
-    def _zygote(self, job: Frame) -> Iterator[_Zygote]:
+    def _zygote(self, job: Frame) -> Iterator[Zygote]:
         """An idle zygote, or a new one; given back unless the run failed in a way that leaves it in doubt."""
-        heavy = any(name in source for source in job["sources"] for name in self._packages)
+        flavour = _flavour(job, self._packages)
         with self._lock:
             if self._closed:
                 raise SandboxError("the sandbox was closed")
             if self._owner != os.getpid():
                 # After a fork the parent's zygotes belong to the parent.
-                self._idle = {False: [], True: []}
+                self._idle = defaultdict(list)
                 self._owner = os.getpid()
-            idle = self._idle[heavy]
+            idle = self._idle[flavour]
             zygote = idle.pop() if idle else None
             while zygote is not None and zygote.process.poll() is not None:
                 zygote.kill()
                 zygote = idle.pop() if idle else None
         if zygote is None:
-            zygote = self._start(self.tier, heavy=heavy)
+            zygote = self._start(self.tier, flavour)
         try:
             yield zygote
         except BaseException:
             zygote.kill()
             raise
-        self._release(zygote, heavy=heavy)
+        self._release(zygote, flavour)
 
-    def _start(self, tier: str, *, heavy: bool) -> _Zygote:
-        return _Zygote(tier, self._packages if heavy else {})
+    def _start(self, tier: str, flavour: str) -> Zygote:
+        if flavour != "tools":
+            return Zygote(tier, self._packages if flavour == "packages" else {})
+        if tier != "namespaces":
+            raise SandboxError(
+                f"programs that start processes need the tier `namespaces` or Docker, not `{tier}`"
+            )
+        return Zygote(tier, {}, languages.trees())
 
-    def _release(self, zygote: _Zygote, *, heavy: bool) -> None:
+    def _release(self, zygote: Zygote, flavour: str) -> None:
         with self._lock:
             if not self._closed:
-                self._idle[heavy].append(zygote)
+                self._idle[flavour].append(zygote)
                 return
         zygote.kill()
 
@@ -414,179 +294,6 @@ class LocalSandbox:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _Collector:
-    """Reads the channel of a run: one JSON message per line, nothing of it trusted."""
-
-    def __init__(self, on_result: OnResult | None = None) -> None:
-        self.on_result = on_result
-        self.buffer = bytearray()
-        self.received = 0
-        self.results: list[CallResult] = []
-        self.load_error: Raised | None = None
-        self.violation: str | None = None
-
-    def feed(self, data: bytes, limit: int) -> bool:
-        """Take what was read; True where the run should end."""
-        self.received += len(data)
-        if self.received > limit:
-            return True
-        self.buffer += data
-        *lines, rest = self.buffer.split(b"\n") if b"\n" in data else [self.buffer]
-        self.buffer = bytearray(rest)
-        enough = False
-        for line in lines:
-            enough = self._message(bytes(line)) or enough
-        return enough
-
-    def _message(self, line: bytes) -> bool:
-        if self.violation is not None:
-            return True
-        try:
-            frame = codec.load(line)
-            if "ready" in frame:
-                return False
-            if "load" in frame:
-                self.load_error = _raised(frame["load"])
-                return True
-            result = _call_result(frame)
-        except (codec.CodecError, KeyError, TypeError, ValueError) as error:
-            self.violation = f"what came over the channel is no result: {error}"
-            return True
-        self.results.append(result)
-        return self.on_result(result) if self.on_result else False
-
-    def execution(self, answer: Frame, run: _Run, limits: Limits, tier: str) -> Execution:
-        """Everything known about the run."""
-        stdout, long_stdout = run.output(run.stdout, limits.output)
-        stderr, long_stderr = run.output(run.stderr, limits.output)
-        limit = answer["limit"]
-        if limit in (None, "stopped") and (long_stdout or long_stderr or self.received > limits.output):
-            limit = "output"
-        code = answer["code"]
-        errors = stderr[-300:].decode("utf-8", "replace")
-        last = self.results[-1].raised if self.results else self.load_error
-        errors = f"{last.name}: {last.message}" if last else errors.strip().rpartition("\n")[2]
-        if limit is None and (code != 0 or last):
-            limit = _limit_in(errors, answer)
-        return Execution(
-            exit_code=code if code >= 0 else None,
-            signal=-code if code < 0 else None,
-            limit=limit,
-            stdout=stdout.decode("utf-8", "backslashreplace"),
-            stderr=stderr.decode("utf-8", "backslashreplace"),
-            results=tuple(self.results),
-            load_error=self.load_error,
-            violation=self.violation,
-            usage=Usage(
-                cpu=answer["cpu"],
-                wall=answer["wall"],
-                memory=answer["memory"],
-                disk=answer.get("disk", 0),
-                files=answer.get("files", 0),
-            ),
-            tier=tier,
-            events=_events(answer, os.pread(run.ledger, ledger.SIZE, 0), code),
-        )
-
-
-def _events(answer: Frame, page: bytes, code: int) -> dict[str, int]:
-    """What the program tried: refused system calls, what the hook saw, an end that is not the interpreter's."""
-    events = {**ledger.read(page), **{f"denied:{name}": count for name, count in answer["denied"].items()}}
-    if not events.pop("finished", 0) and code >= 0:
-        events["early_exit"] = 1
-    return events
-
-
-class _SuiteCollector(_Collector):
-    """Reads the reports of a suite's tests."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reports: list[TestReport] = []
-        self.setup_error: str | None = None
-        self.done = False
-
-    def _message(self, line: bytes) -> bool:
-        frame = codec.load(line)
-        if "setup" in frame:
-            self.setup_error = str(frame["setup"])
-        elif "done" in frame:
-            self.done = True
-        else:
-            self.reports.append(TestReport(index=frame["test"], passed=frame["ok"], detail=frame["detail"]))
-        return False
-
-    def suite_error(self, answer: Frame) -> str | None:
-        """Why the suite did not come to its end, where it did not."""
-        if self.setup_error is not None:
-            return f"the tests' set-up failed: {self.setup_error}"
-        if self.done:
-            return None
-        return f"the tests ended early: {answer['limit'] or 'exit code ' + str(answer['code'])}"
-
-
-_LIMIT_SIGNS: tuple[tuple[str, LimitName], ...] = (
-    ("MemoryError", "memory"),
-    ("can't start new thread", "processes"),
-    ("[Errno 11]", "processes"),
-    ("[Errno 27]", "file_size"),
-    ("[Errno 28]", "disk"),
-    ("[Errno 24]", "open_files"),
-)
-
-
-def _limit_in(error: str, answer: Frame) -> LimitName | None:
-    """The limit that an error message speaks of: the kernel refused, and the program passed it on."""
-    for sign, limit in _LIMIT_SIGNS:
-        if sign in error:
-            return limit
-    return "disk" if answer.get("disk_full") else None
-
-
-def _raised(frame: Frame) -> Raised:
-    return Raised(
-        types=tuple(str(name) for name in frame["types"]),
-        message=str(frame["message"]),
-        traceback=str(frame["traceback"]),
-    )
-
-
-def _call_result(frame: Frame) -> CallResult:
-    if "error" in frame:
-        return CallResult(raised=_raised(frame["error"]))
-    after = tuple(codec.unpack(item, False) for item in frame["after"]) if "after" in frame else None
-    return CallResult(value=codec.unpack(frame["value"], False), after=after)
-
-
-def _attend(zygote: _Zygote, run: _Run, limits: Limits, collector: _Collector) -> Frame:
-    """Read the channel until the run has ended; the zygote's answer."""
-    poll = select.poll()
-    poll.register(zygote.control, select.POLLIN)
-    poll.register(run.reader, select.POLLIN)
-    deadline = time.monotonic() + limits.elapsed + GRACE_SECONDS
-    stopped = False
-    answer: Frame | None = None
-    while True:
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            raise SandboxError("the sandbox's zygote did not end a run in time")
-        ready = {
-            descriptor for descriptor, _ in poll.poll(0 if answer is not None else int(1000 * remaining) + 1)
-        }
-        if run.reader in ready:
-            data = os.read(run.reader, 1 << 20)
-            if not data:
-                poll.unregister(run.reader)
-            elif collector.feed(data, limits.output) and not stopped:
-                stopped = True
-                zygote.stop()
-            continue
-        if answer is not None:
-            return answer
-        if zygote.control.fileno() in ready:
-            answer = zygote.answer()
 
 
 def job_of(program: Program) -> Frame:
@@ -605,6 +312,13 @@ def job_of(program: Program) -> Frame:
     }
 
 
+def _flavour(job: Frame, packages: dict[str, str]) -> str:
+    """Which kind of zygote a job needs: with tools and processes, with packages loaded, or neither."""
+    if job["mode"] in ("build", "command") or job.get("processes", 1) > 1:
+        return "tools"
+    return "packages" if any(name in source for source in job["sources"] for name in packages) else "plain"
+
+
 def _packed(call: Call) -> Frame:
     try:
         return {"args": codec.pack(list(call.args)), "kwargs": codec.pack(call.kwargs), "after": call.after}
@@ -612,7 +326,7 @@ def _packed(call: Call) -> Frame:
         raise SandboxError(f"an argument of a call is no plain data: {error}") from error
 
 
-def _locate(packages: Sequence[str]) -> dict[str, str]:
+def locate(packages: Sequence[str]) -> dict[str, str]:
     """Folders of the packages that are installed here, with those of the libraries that they bring along."""
     found: dict[str, str] = {}
     for name in packages:

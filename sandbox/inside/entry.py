@@ -6,9 +6,9 @@ import os
 import sys
 from typing import Any
 
-from . import runner
+from . import commands, runner
 from .serve import serve
-from .tester import run_tests
+from .tester import PEER, run_tests
 
 
 def run(job: dict[str, Any]) -> int:
@@ -28,6 +28,10 @@ def run(job: dict[str, Any]) -> int:
         return runner.run_calls(job)
     if mode == "serve":
         return serve(job["sources"], runner.CHANNEL)
+    if mode == "build":
+        return commands.build(job["command"], runner.CHANNEL)
+    if mode == "command":
+        return commands.execute(job["command"], PEER if job["artifact"] else -1)
     if mode == "test":
         return run_tests(job, runner.CHANNEL)
     raise ValueError(f"unknown mode {mode!r}")

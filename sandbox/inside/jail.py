@@ -87,6 +87,8 @@ def build_root(config: dict[str, Any]) -> None:
         os.symlink(f"{SCRATCH}/.{name}", f"{base}/dev/{name}")
     os.makedirs(base + SCRATCH, exist_ok=True)
     os.makedirs(base + "/proc", exist_ok=True)
+    if config["tools"]:
+        mount_processes(base + "/proc")
     os.chdir(base)
     linux.pivot_root(".", ".")
     linux.umount(".")
@@ -110,6 +112,17 @@ def _bind_held(descriptor: int, target: str, **options: bool) -> None:
         if not os.path.exists(target):
             os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
     linux.bind(str(descriptor), target, **options)
+
+
+def mount_processes(target: str) -> None:
+    """Mount the view of the caller's own process namespace."""
+    linux.mount("proc", target, "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+
+
+def hide_other_processes() -> None:
+    """In a mount namespace of the caller's own: show only its own process namespace."""
+    linux.unshare(linux.CLONE_NEWNS)
+    mount_processes("/proc")
 
 
 def mount_scratch(size: int, inodes: int) -> None:

@@ -114,7 +114,7 @@ def process_tree_rules() -> list[Rule]:
     """Processes and programs of its own, for compiled languages; namespaces bound what signals reach."""
     new_namespaces = 0x7E020080
     rules = [Rule("clone", (Condition(0, 0, new_namespaces),), RET_ALLOW)]
-    names = "fork vfork execve execveat kill tgkill tkill prlimit64 sched_setaffinity setpriority socketpair mlock"
+    names = "fork vfork execve execveat kill tgkill tkill prlimit64 setpriority socketpair mlock vfork"
     return rules + [Rule(name, (), RET_ALLOW) for name in names.split()]
 
 

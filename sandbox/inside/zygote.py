@@ -24,8 +24,8 @@ from typing import Any
 
 from . import entry, jail, landlock, ledger, linux, seccomp
 from .denials import Denials
+from .watch import Single, Tree
 
-COUNT_SECONDS = 0.02
 PLACES = STDIN, STDOUT, STDERR, CHANNEL, JOB, LEDGER, PEER = range(7)
 """Where a program's process finds what it was given; the last is the tests' link to the program, if any."""
 HIGH = 40
@@ -51,11 +51,13 @@ class Zygote:
         self.landlock = -1
         if self.tier == "landlock" or (self.tier == "namespaces" and landlock.version() >= 4):
             self.landlock = landlock.ruleset(None if self.tier == "namespaces" else _readable(config))
-        rules = [*seccomp.base_rules(), *seccomp.single_process_rules(struct.unpack("=I", _ANY_PID)[0])]
+        single = seccomp.single_process_rules(struct.unpack("=I", _ANY_PID)[0])
+        rules = [*seccomp.base_rules(), *(seccomp.process_tree_rules() if config["tools"] else single)]
         self.listens = self.tier != "none" and seccomp.can_listen()
         refuse = seccomp.RET_NOTIFY if self.listens else seccomp.RET_ERRNO | seccomp.EPERM
         self.filter = seccomp.assemble(rules, refuse)
         self.line = -1
+        self.tools: bool = config["tools"]
 
     def serve(self) -> None:
         """Answer requests until the supervisor hangs up."""
@@ -120,7 +122,7 @@ class Zygote:
         poll = select.poll()
         for descriptor in (handle, self.control.fileno(), line.fileno()):
             poll.register(descriptor, select.POLLIN)
-        watched = _Watched(pid, started, limits, self.shared_user)
+        watched = (Tree if self.tools else Single)(pid, started, limits, self.shared_user)
         locked = False
         denials = Denials()
         try:
@@ -150,7 +152,7 @@ class Zygote:
         code = os.waitstatus_to_exitcode(status)
         if not locked and watched.hit is None:
             raise OSError(errno.EPERM, f"a process could not be locked up (it ended with {code})")
-        cpu = usage.ru_utime + usage.ru_stime
+        cpu = max(usage.ru_utime + usage.ru_stime, watched.cpu)
         if watched.hit is None and code in (-signal.SIGKILL, -signal.SIGXCPU) and cpu >= limits["cpu"]:
             watched.hit = "cpu"
         return {
@@ -158,7 +160,7 @@ class Zygote:
             "limit": watched.hit,
             "wall": time.monotonic() - started,
             "cpu": cpu,
-            "memory": usage.ru_maxrss * 1024,
+            "memory": max(usage.ru_maxrss * 1024, watched.memory),
             "denied": denials.counts,
         }
 
@@ -169,6 +171,8 @@ class Zygote:
             os.setsid()
             self._arrange_descriptors(descriptors, line.detach())
             self._limit(request["limits"])
+            if self.tools:
+                jail.hide_other_processes()
             if self.tier == "namespaces":
                 os.chdir(jail.SCRATCH)
             self._lock_up()
@@ -202,7 +206,8 @@ class Zygote:
     def _limit(self, limits: dict[str, Any]) -> None:
         stack = min(limits["memory"], 256 << 20)
         settings = {
-            resource.RLIMIT_AS: limits["memory"] + self.address_space,
+            # Runtimes reserve addresses that they never use; a tree's memory is counted from outside.
+            resource.RLIMIT_DATA if self.tools else resource.RLIMIT_AS: limits["memory"] + self.address_space,
             resource.RLIMIT_CPU: int(limits["cpu"]) + 2,
             resource.RLIMIT_FSIZE: limits["file_size"],
             resource.RLIMIT_NOFILE: limits["open_files"],
@@ -247,39 +252,6 @@ class Zygote:
             os.close(listener)
 
 
-class _Watched:
-    """A program's process, its limits on time, and which one ended it."""
-
-    def __init__(self, pid: int, started: float, limits: dict[str, Any], count_threads: bool) -> None:
-        self.pid = pid
-        self.started = started
-        self.limits = limits
-        self.count_threads = count_threads
-        self.hit: str | None = None
-        self._clock = ~pid << 3 | 2
-
-    def pause(self) -> int:
-        """Milliseconds until the next limit could be reached; ends the process where one is."""
-        if self.hit is not None:
-            return 1000
-        cpu = self.limits["cpu"] - _clock(self._clock)
-        wall = self.limits["wall"] - (time.monotonic() - self.started)
-        if min(cpu, wall) <= 0:
-            self.kill("cpu" if cpu <= 0 else "wall")
-            return 1000
-        if self.count_threads:
-            if _threads(self.pid) > self.limits["threads"] + 1:
-                self.kill("processes")
-            return int(1000 * min(cpu, wall, COUNT_SECONDS)) + 1
-        return int(1000 * min(cpu, wall)) + 1
-
-    def kill(self, hit: str | None) -> None:
-        """End the process, for the limit `hit` unless another one came first."""
-        self.hit = self.hit or hit
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-
-
 def _receive_lock(line: socket.socket, denials: Denials) -> bool:
     data, descriptors, _, _ = socket.recv_fds(line, 1, 1)
     if descriptors:
@@ -292,26 +264,10 @@ def _readable(config: dict[str, Any]) -> list[str]:
     return [*jail.interpreter_trees(), *packages, *(f"/dev/{name}" for name in jail.DEVICES)]
 
 
-def _clock(clock: int) -> float:
-    try:
-        return time.clock_gettime(clock)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        return 0.0
-
-
 def _read_all(descriptor: int) -> bytes:
     data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     os.close(descriptor)
     return data
-
-
-def _threads(pid: int) -> int:
-    try:
-        return len(os.listdir(f"/proc/{pid}/task"))
-    except FileNotFoundError:
-        return 0
 
 
 def preload(names: list[str]) -> None:

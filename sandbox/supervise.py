@@ -1,0 +1,227 @@
+"""The supervisor's side of a zygote: its process, the files of one run, and the wait for its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from .collect import Collector, Frame, Taken
+from .inside import ledger
+from .types import Limits, SandboxError
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+STANDARD_PRELOADS = _names(
+    "abc array ast atexit bisect builtins calendar cmath collections collections.abc contextlib copy "
+    "ctypes dataclasses datetime decimal enum fractions functools gc heapq inspect io itertools json "
+    "linecache math numbers operator queue random re signal statistics string struct textwrap "
+    "threading time traceback types typing unicodedata unittest warnings weakref"
+)
+
+_INSIDE = Path(__file__).parent / "inside"
+GRACE_SECONDS = 10.0
+START_SECONDS = 30.0
+# By its path, for this folder on `sys.path` would shadow the standard module `types`.
+_MAIN = """
+import importlib.util, sys
+path = sys.argv[1]
+spec = importlib.util.spec_from_file_location("inside", path + "/__init__.py", submodule_search_locations=[path])
+sys.modules["inside"] = importlib.util.module_from_spec(spec)
+from inside.zygote import main
+sys.exit(main())
+"""
+_FLAGS = ("-s", "-S", "-B", "-P", "-X", "utf8")
+_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "2",
+}
+
+
+class Zygote:
+    """One zygote process, seen from outside."""
+
+    def __init__(self, tier: str, packages: dict[str, str], trees: Sequence[str] = ()) -> None:
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.errors = os.memfd_create("errors")
+        with theirs:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    *_FLAGS,
+                    "-c",
+                    _MAIN,
+                    str(Path(__file__).parent / "inside"),
+                    str(theirs.fileno()),
+                ],
+                env=_ENVIRONMENT,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self.errors,
+                start_new_session=True,
+                cwd="/",
+            )
+        config = {
+            "tier": tier,
+            "packages": packages,
+            "tools": bool(trees),
+            "trees": list(trees),
+            "preload": [*STANDARD_PRELOADS, *packages],
+            "user": own_user(self.process.pid),
+        }
+        self.control.settimeout(START_SECONDS)
+        try:
+            self.control.send(json.dumps(config).encode())
+            answer = json.loads(self.control.recv(1 << 20) or b'{"failed": "it ended at once"}')
+        except (OSError, ValueError) as error:
+            answer = {"failed": f"no answer: {error}"}
+        if "failed" in answer:
+            said = os.pread(self.errors, 4000, 0).decode("utf-8", "replace").strip().rpartition("\n")[2]
+            self.kill()
+            raise SandboxError(f"the {tier} sandbox can't start here: {answer['failed']} {said}".rstrip())
+
+    def start(self, limits: Limits, descriptors: Sequence[int]) -> None:
+        """Begin a run. SandboxError where the zygote is gone."""
+        request = json.dumps({"limits": {**limits.model_dump(), "wall": limits.elapsed}}).encode()
+        try:
+            socket.send_fds(self.control, [request], descriptors)
+        except OSError as error:
+            raise SandboxError(f"the sandbox's zygote is gone: {error}") from error
+
+    def stop(self) -> None:
+        """End the current run early."""
+        with contextlib.suppress(OSError):
+            self.control.send(b"stop")
+
+    def answer(self) -> Frame:
+        """How the run ended. SandboxError where the zygote is gone or could not start the run."""
+        try:
+            data = self.control.recv(65536)
+        except OSError as error:
+            raise SandboxError(f"the sandbox's zygote does not answer: {error}") from error
+        if not data:
+            raise SandboxError("the sandbox's zygote died")
+        answer: Frame = json.loads(data)
+        if "failed" in answer:
+            raise SandboxError(f"the sandbox could not start a process: {answer['failed']}")
+        return answer
+
+    def answer_within(self, seconds: float) -> Frame:
+        """As `answer`, and SandboxError where nothing comes in time."""
+        if not select.select([self.control], [], [], seconds)[0]:
+            raise SandboxError("the sandbox's zygote did not end a run in time")
+        return self.answer()
+
+    def kill(self) -> None:
+        """End the zygote and, by that, everything below it."""
+        self.control.close()
+        os.close(self.errors)
+        self.process.kill()
+        self.process.wait()
+
+
+def own_user(pid: int) -> int | None:
+    """A user id that nobody else has, so that limits per user count this zygote's processes only."""
+    return 0x40000000 + pid if os.geteuid() == 0 else None
+
+
+class Run:
+    """The files and pipes of one run."""
+
+    def __init__(self, job: Frame, stdin: bytes, channel: int | None = None) -> None:
+        self.descriptors: list[int] = []
+        try:
+            self.stdin = self._file("stdin", stdin)
+            self.stdout = self._file("stdout")
+            self.stderr = self._file("stderr")
+            self.job = self._file("job", json.dumps(job).encode())
+            self.ledger = self._file("ledger", bytes(ledger.SIZE))
+            if channel is None:
+                self.reader, self.channel = os.pipe2(os.O_CLOEXEC)
+                os.set_blocking(self.reader, False)
+                self.descriptors += [self.reader, self.channel]
+            else:
+                self.reader, self.channel = -1, channel
+                self.descriptors.append(channel)
+        except OSError as error:
+            self.close()
+            raise SandboxError(f"no descriptors or memory for a run: {error}") from error
+
+    def _file(self, name: str, content: bytes = b"") -> int:
+        descriptor = os.memfd_create(name)
+        self.descriptors.append(descriptor)
+        if content:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        return descriptor
+
+    def handed_over(self) -> list[int]:
+        """What the program's process receives, in the zygote's order."""
+        return [self.stdin, self.stdout, self.stderr, self.channel, self.job, self.ledger]
+
+    def extra(self, content: bytes) -> list[int]:
+        """A further file for the program's process, where there is content for one."""
+        return [self._file("artifact", content)] if content else []
+
+    def close_channel(self) -> None:
+        """Drop this side's copy of the writing end, so that the reader sees the end."""
+        self.descriptors.remove(self.channel)
+        os.close(self.channel)
+
+    def taken(self, limits: Limits) -> Taken:
+        """What the program wrote."""
+        return Taken(
+            os.pread(self.stdout, limits.output + 1, 0),
+            os.pread(self.stderr, limits.output + 1, 0),
+            os.pread(self.ledger, ledger.SIZE, 0),
+        )
+
+    def close(self) -> None:
+        """Close every descriptor of this side."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors.clear()
+
+
+def attend(zygote: Zygote, run: Run, limits: Limits, collector: Collector) -> Frame:
+    """Read the channel until the run has ended; the zygote's answer."""
+    poll = select.poll()
+    poll.register(zygote.control, select.POLLIN)
+    poll.register(run.reader, select.POLLIN)
+    deadline = time.monotonic() + limits.elapsed + GRACE_SECONDS
+    stopped = False
+    answer: Frame | None = None
+    while True:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise SandboxError("the sandbox's zygote did not end a run in time")
+        ready = {
+            descriptor for descriptor, _ in poll.poll(0 if answer is not None else int(1000 * remaining) + 1)
+        }
+        if run.reader in ready:
+            data = os.read(run.reader, 1 << 20)
+            if not data:
+                poll.unregister(run.reader)
+            elif collector.feed(data, limits.output) and not stopped:
+                stopped = True
+                zygote.stop()
+            continue
+        if answer is not None:
+            return answer
+        if zygote.control.fileno() in ready:
+            answer = zygote.answer()
