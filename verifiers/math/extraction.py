@@ -93,6 +93,18 @@ _CORRECTION = re.compile(
 )
 
 
+_HEDGING = re.compile(r"(?i)\b(?:or|maybe|perhaps|possibly|alternatively|otherwise)\b")
+_NEGATED = re.compile(
+    r"(?i)(?:\b(?:not|never|cannot be)|n't|\\neq?|≠)\s*(?:be\s+|equal\s+(?:to\s+)?)?[$\s]*$"
+)
+_VALUE_OR = re.compile(
+    r"(?i)(?P<value>[-+]?\d[\d.,/]*)[$\s]*,?\s*\bor\b[$\s]*(?:maybe |perhaps |possibly )?[$\s]*$"
+)
+_OR_VALUE = re.compile(
+    r"(?i)[$\s.,;)]*(?:\b(?:or|maybe|perhaps|possibly|alternatively)\b[,\s]*)+[$\s]*(?P<value>[-+]?\d[\d.,/]*)"
+)
+
+
 def _last_boxes(text: str) -> Extraction | None:
     """The last box, with those that it continues: "\\boxed{2} and \\boxed{3}" is one answer of two parts."""
     boxes = find_boxes(text)
@@ -106,10 +118,15 @@ def _last_boxes(text: str) -> Extraction | None:
         between = text[earlier.end : group[0].start]
         if len(between) > 80 or not between.strip(" $\n\t\\[]()") or _CORRECTION.search(between):
             break
-        if not _JOINED.fullmatch(between) or len(group) > 40:
+        if not (_JOINED.fullmatch(between) or _HEDGING.search(between)) or len(group) > 40:
             break
         group.insert(0, earlier)
+    if _NEGATED.search(text[max(0, group[0].start - 24) : group[0].start]):
+        return Extraction(None, "boxed", "the box is denied")
     contents = list(dict.fromkeys(box.content.strip() for box in group))
+    before = _VALUE_OR.search(text[max(0, group[0].start - 40) : group[0].start])
+    after = _OR_VALUE.match(text[group[-1].end : group[-1].end + 60])
+    contents += [alternative.group("value") for alternative in (before, after) if alternative]
     return Extraction(", ".join(contents), "boxed", position=group[-1].end)
 
 
@@ -301,6 +318,7 @@ _DENIED_BEFORE = re.compile(
     r"|\\(?:neq?|geq?|leq?|approx|not)|[<>≠≥≤≈])\s*\$?$"
 )
 _OPEN_AFTER = re.compile(r"(?i)^\W*(?:or|and) (?:more|less|so|fewer|above|below|\d)")
+_CHUNK = re.compile(r"[π√^²³][^\s,;:!?]*(?<![.)])|\*[^\s*,;:!?]+(?<![.)])")
 _TAIL = 20_000
 
 
@@ -317,6 +335,10 @@ def _last_value(text: str) -> Extraction | None:
     else:
         assert number is not None
         start, value, rule = number.start(), number.group().strip(), "last_number"
+        chunk = _CHUNK.match(tail, number.end())
+        if chunk is not None and readable(value + chunk.group()):
+            # 25π and 3√2 are no 25 and 3.
+            value += chunk.group()
     end = spans[-1][1] if rule == "last_math" else start + len(value)
     if _DENIED_BEFORE.search(tail[max(0, start - 16) : start]) or _OPEN_AFTER.match(tail[end : end + 20]):
         return Extraction(None, rule, "the last value is denied, or one of several alternatives")
@@ -330,6 +352,8 @@ def _whole(text: str) -> Extraction | None:
 def _bare(text: str) -> Extraction | None:
     """A response that is nothing but its answer."""
     text = _SPECIAL.sub("", text).strip()
+    if len(text) > 4 and text.startswith("**") and text.endswith("**"):
+        text = text[2:-2].strip()
     if not text or len(text) > 400 or "\n\n" in text or "\\boxed" in text:
         return None
     sentence = text.endswith(".") and len(text.split()) > 2

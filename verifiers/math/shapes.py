@@ -180,8 +180,10 @@ def name_in(node: Node) -> str | None:
     if isinstance(node, Call):
         if node.head == "apply":
             return repr(node)
-        if node.head in ("prime", "abs", "degree") and name_in(node.args[0]) is not None:
-            return f"{node.head} {name_in(node.args[0])}"
+        inner = name_in(node.args[0]) if node.head in ("prime", "abs", "degree") else None
+        # |AB| is a length; |x| = 3 says something of x.
+        if inner is not None and (node.head != "abs" or inner.isupper()):
+            return f"{node.head} {inner}"
         if node.head == "mul":
             letters = [run_of_letters(arg) for arg in node.args]
             if all(letters) and "".join(str(x) for x in letters).isupper():

@@ -78,6 +78,7 @@ class Options:
 _RESTATING = frozenset({"int", "lim", "sum", "prod", "gcd", "lcm", "mod", "det"})
 
 
+_STEPS = frozenset({"floor", "ceil", "abs"})
 _FUNCTION_HEADS = frozenset(
     {
         "sin",
@@ -128,6 +129,8 @@ class Decider:
                 continue
             if node.head in _RESTATING and not compare.has_head(theirs, frozenset({node.head})):
                 return f"the answer leaves the operation {node.head!r} undone"
+            if node.head in _STEPS and isinstance(theirs, Num):
+                return f"the answer leaves {node.head} of a number undone"
             constant = node.head in _FUNCTION_HEADS and not any(variables(arg) for arg in node.args)
             if (
                 constant
