@@ -127,6 +127,33 @@ class DecontaminationConfig(_Settings):
     )
 
 
+class IntegersConfig(_Settings):
+    """Questions with other answers become questions with an integer answer (the habit of DAPO-Math-17K)."""
+
+    by: Literal["none", "rules", "model"] = Field(
+        default="none",
+        description="none: leave questions as they are; rules: fractions, radicals, a+b√c, multiples of π, "
+        "tuples, units; model: ask the reference model for the shapes that rules don't do. All pass a round trip.",
+    )
+    others: Literal["keep", "drop"] = Field(
+        default="keep", description="What becomes of rows whose answer is no integer and can't be made one."
+    )
+
+
+class GuessConfig(_Settings):
+    """How often a problem is answered rightly without any reasoning."""
+
+    tries: int = Field(default=0, ge=0, description="Guesses per problem, e.g. 8; 0 does not measure.")
+    most: float = Field(
+        default=0.5, gt=0, le=1, description="Largest share of right guesses; problems above are dropped."
+    )
+    template: str = Field(
+        default="{problem}\n\nGive only the final answer within \\boxed{}, without any reasoning.",
+        description="Text of the prompt; {problem} stands for the problem's text.",
+    )
+    max_tokens: int = Field(default=32, ge=1, description="Longest guess, in tokens.")
+
+
 class DifficultyConfig(_Settings):
     """How the reference model's pass rate is measured, and what is kept by it."""
 
@@ -238,6 +265,7 @@ class CurateConfig(_Settings):
     decontaminate_against: list[str] = Field(
         default_factory=list, description="Short for decontamination.against; both lists count."
     )
+    integers: IntegersConfig = Field(default_factory=IntegersConfig, description="Integer answers.")
     engine: EngineConfig | None = Field(
         default=None, description="Reference model for pass@k; without one, difficulty is not measured."
     )
@@ -245,6 +273,7 @@ class CurateConfig(_Settings):
     sampling: Sampling = Field(
         default_factory=Sampling, description="Sampling of the reference model: that of the training to come."
     )
+    guess: GuessConfig = Field(default_factory=GuessConfig, description="Guessability.")
     difficulty: DifficultyConfig = Field(default_factory=DifficultyConfig, description="Pass rates.")
     balance: BalanceConfig = Field(default_factory=BalanceConfig, description="Mix.")
     validation: float = Field(

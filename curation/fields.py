@@ -35,6 +35,10 @@ NAMES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+# What a stage found out about a curated row once and for all; the rest is found out again.
+_LASTING = ("repairs", "converted", "options", "integer_form", "gold_from")
+
+
 def pick(row: Mapping[str, Any], path: str) -> Any:
     """Value under a dotted path, None where there is none."""
     value: Any = row
@@ -102,6 +106,28 @@ def answer_text(value: Any) -> str | None:
     return plain_text(value)
 
 
+def _from_curated(value: Mapping[str, Any], ordinal: int, raw_id: str, source: str) -> Row:
+    """A row of a curated set, to be measured and mixed again; its lineage goes on."""
+    extra = json.loads(value["extra"])
+    return Row(
+        ordinal=ordinal,
+        raw_id=raw_id,
+        source=value["source"] or source,
+        problem=extra.pop("problem"),
+        answer=value["answer"],
+        solution=extra.pop("solution", None),
+        tests=None if value["tests"] is None else json.loads(value["tests"]),
+        verifier=value["verifier"],
+        meta=json.loads(value["metadata"]),
+        original=extra.pop("original", {}),
+        answer_type=extra.pop("answer_type", ""),
+        facts={
+            **{name: fact for name, fact in extra.items() if name in _LASTING},
+            "curated_from": value["id"],
+        },
+    )
+
+
 def to_row(
     value: Any, ordinal: int, raw_id: str, source: str, mapping: Mapping[str, str], verifier: str = ""
 ) -> Row | Unreadable:
@@ -124,6 +150,8 @@ def to_row(
         value = found
     if not isinstance(value, Mapping):
         return Unreadable(f"a {type(value).__name__} where a row of fields was expected")
+    if value.keys() >= {"extra", "lineage", "band", "split"} and not mapping:
+        return _from_curated(value, ordinal, raw_id, source)
     problem = _find(value, "problem", mapping)
     answer = _find(value, "answer", mapping)
     if isinstance(problem, list):

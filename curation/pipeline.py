@@ -14,7 +14,8 @@ import heapq
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,12 +24,12 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from curation import stages
-from curation.balance import balance, band_of, in_validation, keep_band, pass_rate
+from curation import measure_stages, stages
+from curation.balance import balance, in_validation, keep_band, pass_rate
 from curation.card import write_card
 from curation.config import CurateConfig
 from curation.dataset import load_curated, write_curated
-from curation.difficulty import Sampler, measure
+from curation.difficulty import Sampler
 from curation.files import atomic_write, canonical_json, digest, file_digest, locked, read_jsonl
 from curation.funnel import histogram, print_funnel
 from curation.progress import StageProgress
@@ -37,7 +38,7 @@ from curation.row import Row, read_rows, write_rows
 from curation.sources import files_of
 from curation.stage import DropLog, Reason, StageReport
 from curation.types import CuratedProblem, LineageRow, PassRate
-from rollout import Engine, create_engine
+from rollout import Engine, Sampling, create_engine
 from verifiers import InputError, Message, Problem, VerifierPool, get_verifier
 
 VERSION = 1
@@ -119,6 +120,8 @@ class _Work:
         self.rows = folder / "none"
         self.done: list[Path] = []
         self.reports: list[StageReport] = []
+        self.progress = StageProgress(None, "", None)
+        """Of the stage that runs."""
 
     def run(self, name: str, settings: Any, stage: StageRun) -> None:
         """Run one stage on the rows of the stage before it, unless its result is there."""
@@ -133,6 +136,7 @@ class _Work:
                 DropLog(folder / "drops.jsonl", report) as log,
                 StageProgress(self.console, name, total) as progress,
             ):
+                self.progress = progress
 
                 def counted() -> Iterator[Row]:
                     for row in stage(self.rows, log):
@@ -216,10 +220,24 @@ def curate(
     with locked(work_folder / "lock"):
         work = _Work(work_folder, _inputs_digest(config), console)
         _prepare(config, work, cache)
-        drawn = 0
-        if engine is not None or config.engine is not None:
-            drawn = _measure(config, work, cache, engine)
-        return _finish(config, work, drawn, console)
+        if engine is None and config.engine is not None:
+            with closing(create_engine(config.engine)) as created:
+                return _with_model(config, work, cache, created, console)
+        return _with_model(config, work, cache, engine, console)
+
+
+def _with_model(
+    config: CurateConfig, work: _Work, cache: Path, engine: Engine | None, console: Console | None
+) -> CurationResult:
+    """The stages after those that need no model."""
+    if config.integers.by != "none":
+        asked = engine if config.integers.by == "model" else None
+        if config.integers.by == "model" and asked is None:
+            raise InputError("integers.by is model: set engine.model, or integers.by: rules")
+        settings = [config.integers.model_dump(), asked.fingerprint() if asked is not None else None]
+        work.run("integers", settings, lambda rows, log: measure_stages.integers(rows, config, log, asked))
+    drawn = _measure(config, work, cache, engine) if engine is not None else 0
+    return _finish(config, work, drawn, console)
 
 
 def _prepare(config: CurateConfig, work: _Work, cache: Path) -> None:
@@ -244,50 +262,55 @@ def _prepare(config: CurateConfig, work: _Work, cache: Path) -> None:
         )
 
 
-def _measure(config: CurateConfig, work: _Work, cache: Path, engine: Engine | None) -> int:
-    """Pass rates and the keep band; returns the number of rollouts that were sampled now."""
-    created = engine is None
-    if engine is None:
-        assert config.engine is not None
-        engine = create_engine(config.engine)
+def _measure(config: CurateConfig, work: _Work, cache: Path, engine: Engine) -> int:
+    """Guesses, pass rates and the keep band; returns the number of rollouts that were sampled now."""
     drawn = 0
 
-    def profile(rows_file: Path, log: DropLog) -> Iterator[Row]:
-        nonlocal drawn
-        rows = list(read_rows(rows_file))
-        log.report.entered = len(rows)
-        problems = [to_problem(row, config) for row in rows]
-        workers = config.workers or len(os.sched_getaffinity(0))
-        with (
-            RolloutStore(cache) as store,
-            VerifierPool(workers=workers, timeout=config.gold.timeout) as pool,
-            StageProgress(work.console, "rollouts", len(rows) * config.difficulty.rollouts) as progress,
-        ):
-            sampler = Sampler(engine, config.sampling, problems, store, pool)
-            measured = measure(sampler, config.difficulty, progress.set)
-            drawn = sampler.drawn
-        log.report.notes["rollouts"] = sum(rate.rollouts + rate.failed for rate in measured.rates)
-        log.report.notes["rollouts not judged"] = sum(rate.failed for rate in measured.rates)
-        for row, rate, inside in zip(rows, measured.rates, measured.inside.tolist(), strict=True):
-            if rate.rollouts == 0:
-                log.drop(row, Reason("verifier failed", f"on all {rate.failed} rollouts"))
-                continue
-            row.rate = rate.model_dump()
-            row.facts["keep_probability"] = round(inside, 4)
-            row.band = band_of(rate.mean, config.difficulty.bands)
-            yield row
+    def sampling_stage(stage: Any, sampling: Sampling, to_prompted: Callable[[Row], Problem]) -> StageRun:
+        def run(rows: Path, log: DropLog) -> Iterator[Row]:
+            nonlocal drawn
+            workers = config.workers or len(os.sched_getaffinity(0))
+            samplers: list[Sampler] = []
+            with (
+                RolloutStore(cache) as store,
+                VerifierPool(workers=workers, timeout=config.gold.timeout) as pool,
+            ):
 
+                def sampler_of(problems: Sequence[Problem]) -> Sampler:
+                    samplers.append(Sampler(engine, sampling, problems, store, pool))
+                    return samplers[-1]
+
+                yield from stage(rows, config, log, sampler_of, to_prompted, work.progress.set)
+            drawn += sum(sampler.drawn for sampler in samplers)
+
+        return run
+
+    model = engine.fingerprint()
+    if config.guess.tries:
+        sampling = config.sampling.model_copy(update={"max_tokens": config.guess.max_tokens})
+        prompt = config.prompt.model_copy(update={"template": config.guess.template})
+        guessing = config.model_copy(update={"prompt": prompt})
+        work.run(
+            "guess",
+            [
+                config.guess.model_dump(mode="json"),
+                prompt.model_dump(),
+                sampling.model_dump(mode="json"),
+                model,
+            ],
+            sampling_stage(measure_stages.guess, sampling, lambda row: to_problem(row, guessing)),
+        )
     settings = [
         config.prompt.model_dump(mode="json"),
         config.sampling.model_dump(mode="json"),
         config.difficulty.model_dump(mode="json", exclude={"outside"}),
-        engine.fingerprint(),
+        model,
     ]
-    try:
-        work.run("difficulty", settings, profile)
-    finally:
-        if created:
-            engine.close()
+    work.run(
+        "difficulty",
+        settings,
+        sampling_stage(measure_stages.pass_rates, config.sampling, lambda row: to_problem(row, config)),
+    )
 
     def in_band(rows_file: Path, log: DropLog) -> Iterator[Row]:
         rows = list(read_rows(rows_file))

@@ -269,6 +269,8 @@ def files_of(location: str) -> list[Path]:
             for file in path.rglob("*")
             if file.is_file() and any(suffix.lower() in READERS for suffix in file.suffixes)
         )
+        if path / "data.parquet" in found and path / "lineage.parquet" in found:
+            return [path / "data.parquet"]  # a set that we wrote
         saved = [file for file in found if file.suffix == ".arrow"]
         return saved or found
     if any(char in location for char in "*?["):

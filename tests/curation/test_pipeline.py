@@ -16,7 +16,8 @@ import pytest
 from rich.console import Console
 
 from curation import CurateConfig, curate, load_curated, read_lineage
-from curation.config import BalanceConfig, DifficultyConfig, PromptConfig
+from curation.config import BalanceConfig, DifficultyConfig, GuessConfig, IntegersConfig, PromptConfig
+from curation.diff import diff_curated
 from tests.curation.engines import KnownRateEngine, hashed_rate
 from tests.shared_data import shared_path
 from verifiers import InputError
@@ -307,3 +308,80 @@ def test_real_sets_with_their_known_defects(tmp_path: Path) -> None:
     assert by_name["duplicates"].reasons["exact duplicate"] > 900
     assert by_name["types"].reasons["language"] > 3000
     assert load_curated(tmp_path / "set") == result.problems
+
+
+def test_guessable_problems_are_dropped_and_priors_recorded(sums: Path, tmp_path: Path) -> None:
+    """Where a guess without reasoning is right as often as a solution, the rate of guesses decides."""
+    config = CurateConfig(
+        inputs=[str(sums)],
+        output=tmp_path / "set",
+        prompt=PLAIN,
+        guess=GuessConfig(tries=16, most=0.5),
+        difficulty=DifficultyConfig(mode="fixed", rollouts=8, keep=(0.0, 1.0)),
+        workers=2,
+    )
+    result = curate(
+        config, engine=KnownRateEngine(lambda text: 0.9 if "+10" in text or "+13" in text else 0.1)
+    )
+    by_name = {report.name: report for report in result.funnel}
+    assert by_name["guess"].reasons["guessable"] == 40
+    golds = Counter(problem.problem.answer for problem in result.problems)
+    assert all(problem.extra["guess_rate"] <= 0.5 for problem in result.problems)
+    assert all(
+        problem.extra["answer_prior"] >= golds[problem.problem.answer] / 200 for problem in result.problems
+    )
+
+
+def test_integer_answers_are_asked_for_on_request(tmp_path: Path) -> None:
+    rows = [
+        {"problem": "What is half of 3?", "answer": "\\frac{3}{2}"},
+        {"problem": "What is 1+1?", "answer": "2"},
+        {"problem": "Simplify x+x.", "answer": "2x"},
+    ]
+    raw = write_rows(tmp_path / "raw.jsonl", rows)
+    config = CurateConfig(
+        inputs=[str(raw)],
+        output=tmp_path / "set",
+        integers=IntegersConfig(by="rules", others="drop"),
+        workers=1,
+    )
+    result = curate(config)
+    assert [
+        (problem.problem.answer, problem.extra["problem"].endswith("$m + n$.")) for problem in result.problems
+    ] == [
+        ("5", True),
+        ("2", False),
+    ]
+    assert {report.name: report for report in result.funnel}["integers"].reasons == {"no integer form": 1}
+
+
+def test_a_set_is_profiled_again_with_a_later_checkpoint(sums: Path, tmp_path: Path) -> None:
+    measuring = DifficultyConfig(mode="fixed", rollouts=32, keep=(0.0, 1.0))
+    early = CurateConfig(
+        inputs=[str(sums)], output=tmp_path / "early", prompt=PLAIN, difficulty=measuring, workers=2
+    )
+    curate(early, engine=KnownRateEngine(lambda _: 0.3))
+    later = CurateConfig(
+        inputs=[str(tmp_path / "early")],
+        output=tmp_path / "later",
+        prompt=PLAIN,
+        difficulty=measuring,
+        workers=2,
+    )
+    result = curate(later, engine=KnownRateEngine(lambda _: 0.8))
+    assert result.count == 200
+    assert {problem.problem.prompt for problem in result.problems} == {
+        problem.problem.prompt for problem in load_curated(tmp_path / "early")
+    }
+    difference = diff_curated(tmp_path / "early", tmp_path / "later")
+    assert (difference.both, difference.only_first, difference.only_second, difference.golds) == (
+        200,
+        [],
+        [],
+        [],
+    )
+    assert difference.rate_change is not None
+    mean, low, high = difference.rate_change
+    assert mean == pytest.approx(0.5, abs=0.05)
+    assert low < mean < high
+    assert difference.moves["hard", "easy"] > 100

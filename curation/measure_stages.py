@@ -1,0 +1,120 @@
+"""The stages that need a model: integer forms it proposes, guesses without reasoning, pass rates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from curation.balance import band_of
+from curation.config import CurateConfig
+from curation.difficulty import Progress, Sampler, Tally, measure
+from curation.integers import IntegerForm, ask_model, follows, integer_form, transform
+from curation.row import Row, read_rows
+from curation.stage import DropLog, Reason
+from rollout import Engine
+from verifiers import Problem, get_verifier
+
+ToProblem = Callable[[Row], Problem]
+
+
+def integers(source: Path, config: CurateConfig, log: DropLog, engine: Engine | None) -> Iterator[Row]:
+    """Rows whose question asks for an integer where that can be had; a model is asked for what rules don't do."""
+    batch: list[Row] = []
+    for row in read_rows(source):
+        log.report.entered += 1
+        batch.append(row)
+        if len(batch) == 1024:
+            yield from _integers(batch, config, log, engine)
+            batch = []
+    yield from _integers(batch, config, log, engine)
+
+
+def _integers(
+    rows: Sequence[Row], config: CurateConfig, log: DropLog, engine: Engine | None
+) -> Iterator[Row]:
+    open_rows = [row for row in rows if row.tests is None and row.answer_type != "integer"]
+    forms = {row.raw_id: integer_form(row.answer or "") for row in open_rows}
+    rest = [row for row in open_rows if forms[row.raw_id] is None]
+    if engine is not None and rest:
+        proposals = ask_model([row.answer or "" for row in rest], engine)
+        forms.update(zip((row.raw_id for row in rest), proposals, strict=True))
+    for row in rows:
+        form: IntegerForm | None = forms.get(row.raw_id)
+        if row.raw_id not in forms:
+            yield row
+        elif form is not None and follows(form, row.answer or "", get_verifier(row.verifier)):
+            transform(row, form)
+            log.report.notes["integer form"] += 1
+            yield row
+        elif config.integers.others == "keep":
+            log.report.notes["left as it is"] += 1
+            yield row
+        else:
+            why = "no rule for its shape" if form is None else f"round trip failed: {form.filled[:60]!r}"
+            log.drop(row, Reason("no integer form", f"{row.answer!r}, {why}"))
+
+
+def guess(
+    source: Path,
+    config: CurateConfig,
+    log: DropLog,
+    sampler_of: Callable[[Sequence[Problem]], Sampler],
+    to_problem: ToProblem,
+    progress: Progress,
+) -> Iterator[Row]:
+    """Rows that are seldom right without reasoning; every row gets its guess rate and its answer's frequency."""
+    rows = list(read_rows(source))
+    log.report.entered = len(rows)
+    golds = Counter((row.verifier, row.answer) for row in rows)
+    sampler = sampler_of([to_problem(row) for row in rows])
+    tally, drawn = Tally.empty(len(rows)), np.full(len(rows), config.guess.tries, np.int64)
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, len(rows) * config.guess.tries, "")
+
+    everything = range(len(rows))
+    sampler.draw(everything, 0, config.guess.tries, advance)
+    sampler.count(tally, drawn, everything)
+    for index, row in enumerate(rows):
+        share = int(tally.passed[index]) / max(int(tally.judged[index]), 1)
+        row.facts["guess_rate"] = round(share, 4)
+        row.facts["answer_prior"] = round(golds[row.verifier, row.answer] / len(rows), 6)
+        if share > config.guess.most:
+            log.drop(
+                row,
+                Reason("guessable", f"{int(tally.passed[index])} of {config.guess.tries} guesses are right"),
+            )
+        else:
+            yield row
+
+
+def pass_rates(
+    source: Path,
+    config: CurateConfig,
+    log: DropLog,
+    sampler_of: Callable[[Sequence[Problem]], Sampler],
+    to_problem: ToProblem,
+    progress: Progress,
+) -> Iterator[Row]:
+    """Rows with the reference model's pass rate, its band, and the chance that it lies in the keep band."""
+    rows = list(read_rows(source))
+    log.report.entered = len(rows)
+    measured = measure(sampler_of([to_problem(row) for row in rows]), config.difficulty, progress)
+    log.report.notes["rollouts"] = sum(rate.rollouts + rate.failed for rate in measured.rates)
+    failed = sum(rate.failed for rate in measured.rates)
+    if failed:
+        log.report.notes["rollouts not judged"] = failed
+    for row, rate, inside in zip(rows, measured.rates, measured.inside.tolist(), strict=True):
+        if rate.rollouts == 0:
+            log.drop(row, Reason("verifier failed", f"on all {rate.failed} rollouts"))
+            continue
+        row.rate = rate.model_dump()
+        row.facts["keep_probability"] = round(inside, 4)
+        row.band = band_of(rate.mean, config.difficulty.bands)
+        yield row
