@@ -73,7 +73,7 @@ class ModelForward:
             arguments["position_ids"] = (window.end - starts).clamp_(max=self.max_positions - 1)[:, None]
         if self._ready_mask:
             # Additive and made once here, where the model would make it again in every layer.
-            mask = torch.zeros(visible.shape, dtype=self.model.dtype, device=self.device)
+            mask = torch.zeros(visible.shape, dtype=slots.dtype, device=self.device)
             mask.masked_fill_(~visible, torch.finfo(mask.dtype).min)
             arguments["attention_mask"] = mask[:, None, None, :]
         else:

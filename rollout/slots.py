@@ -77,6 +77,13 @@ class SlotCache:
         self.tokens = torch.zeros(self.slots, self.columns, dtype=torch.int64, device=self.device)
         self.logprobs = torch.zeros(self.slots, self.columns, dtype=torch.float32, device=self.device)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the keys, which is that of the queries and so of an additive mask."""
+        assert self.cache is not None, "nothing was placed yet"
+        dtype: torch.dtype = self.cache.layers[0].keys.dtype
+        return dtype
+
     def place(self, slots: Tensor, prefilled: Cache, rows: Tensor) -> None:
         """Copy `rows` of a prefilled cache into `slots`, their last column just before the window's end."""
         if self.cache is None:

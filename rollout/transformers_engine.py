@@ -150,18 +150,18 @@ class TransformersEngine:
     def _run(self, jobs: list[Job], n: int, sampling: Sampling) -> Iterator[Completion]:
         if not jobs:
             return
-        version = self.version
-        with self._inference():
+        self._require_open()
+        version, modules = self.version, list(self.model.modules())
+        with _inference(modules):
             decoder = self._decoder(jobs, n, sampling)
         while True:
-            forward = self._require_open()
+            self._require_open()
             if self.version != version:
                 raise EngineError("the weights were replaced during a generation: close the iterator first")
-            with self._inference():
+            with _inference(modules):
                 finished = decoder.advance()
             if not finished:
                 return
-            assert forward is not None
             for row in finished:
                 yield self._completion(row, sampling, version)
 
@@ -199,18 +199,19 @@ class TransformersEngine:
             raise EngineError("the engine is closed: make a new one")
         return self._forward
 
-    @contextmanager
-    def _inference(self) -> Iterator[None]:
-        """No gradients and no dropout inside; the modules' train/eval states are as before afterwards."""
-        training = [module for module in self.model.modules() if module.training]
+
+@contextmanager
+def _inference(modules: list[torch.nn.Module]) -> Iterator[None]:
+    """No gradients and no dropout inside; the modules' train/eval states are as before afterwards."""
+    training = [module for module in modules if module.training]
+    for module in training:
+        module.training = False
+    try:
+        with torch.no_grad():
+            yield
+    finally:
         for module in training:
-            module.training = False
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            for module in training:
-                module.training = True
+            module.training = True
 
 
 def _storage(tensor: Tensor) -> Any:

@@ -293,9 +293,12 @@ def test_diverged_weights_are_named_and_not_sampled_from() -> None:
 
 def test_closed_engine_and_foreign_state_are_refused() -> None:
     engine = TransformersEngine(tiny_model(), TOKENIZER)
+    before = engine.generate(PROMPTS, 1, Sampling())
     engine.close()
     with pytest.raises(EngineError, match="closed"):
         engine.generate(PROMPTS, 1, Sampling())
+    with pytest.raises(EngineError, match="closed"):
+        next(before)
     mamba = MambaForCausalLM(MambaConfig(vocab_size=90, hidden_size=16, num_hidden_layers=1, state_size=4))
     with pytest.raises(EngineError, match="vllm engine"):
         TransformersEngine(mamba, TOKENIZER)
