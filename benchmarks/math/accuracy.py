@@ -4,7 +4,8 @@
 
 DATA is a folder of `*.jsonl.gz` with `prediction`, `gold`, `label` (true, false, or null: not scored) and `kind`
 (`answer` or `response`); rows with `contested` are left out. Rates are in percent: FN of the pairs labelled
-equal, FP of those labelled different. Times are those of one verdict in one process, without its start.
+equal, FP of those labelled different. Times are CPU time of the process that gives the verdict, without its
+start; what inspect_ai does in a process of its own is not in them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.math.peers import installed, label
+from benchmarks.math.peers import Timed, installed, label
 from verifiers import MathVerifier, Verdict, Verifier, VerifierPool
 
 COLUMNS = {
@@ -70,14 +71,14 @@ def read_cases(folder: Path) -> list[Case]:
 def judge(grader: Verifier, cases: list[Case]) -> list[Verdict]:
     """Verdicts in one worker process. Bare answers go to ours as they are, to others in a box."""
     whole = MathVerifier("whole", rounding=grader.rounding) if isinstance(grader, MathVerifier) else None
-    with VerifierPool(grader, workers=1) as pool:
+    with VerifierPool(Timed(grader), workers=1) as pool:
         pool.submit("\\boxed{1}", "1").result()
         futures = []
         for case in cases:
             if not case.bare:
                 futures.append(pool.submit(case.prediction, case.gold))
             elif whole is not None:
-                futures.append(pool.submit(case.prediction, case.gold, verifier=whole))
+                futures.append(pool.submit(case.prediction, case.gold, verifier=Timed(whole)))
             else:
                 futures.append(pool.submit(f"\\boxed{{{case.prediction}}}", case.gold))
         return [future.result() for future in futures]
@@ -137,7 +138,7 @@ def main() -> None:
         columns[label(grader)] = [*(found[kind] for kind in kinds), *times(verdicts)]
         if arguments.misses and isinstance(grader, MathVerifier) and not grader.rounding:
             print_misses(console, cases, verdicts)
-    title = f"FN / FP in % of {len(cases):,} labelled pairs, and time for one verdict"
+    title = f"FN / FP in % of {len(cases):,} labelled pairs, and CPU time for one verdict"
     table = Table("", *columns, title=title, title_justify="left")
     rows = [*kinds, "no verdict", "mean ms", "p50 ms", "p99 ms"]
     for index, row in enumerate(rows):

@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import ClassVar
 
 from verifiers import MathVerifier, MathVerifyVerifier, Problem, Verdict, Verifier
-from verifiers.limits import WorkerLimits
+from verifiers.limits import WorkerLimits, limits_of
 
 
 def _found(package: str, *parts: str) -> Path | None:
@@ -49,6 +49,31 @@ def _verdict(correct: bool, started: float) -> Verdict:
     status = "correct" if correct else "incorrect"
     seconds = time.perf_counter() - started
     return Verdict(reward=1.0 if correct else -1.0, status=status, method="peer", seconds=seconds)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Another verifier, with the CPU seconds of the worker in `seconds`: the load of the machine plays no part."""
+
+    verifier: Verifier
+    name: str = field(default="timed", init=False)
+
+    @property
+    def worker_limits(self) -> WorkerLimits:
+        """Those of the verifier."""
+        return limits_of(self.verifier)
+
+    def warm_up(self) -> None:
+        """Warm the verifier up."""
+        warm_up = getattr(self.verifier, "warm_up", None)
+        if warm_up is not None:
+            warm_up()
+
+    def verify(self, response: str, problem: Problem | str) -> Verdict:
+        """The verifier's verdict."""
+        started = time.process_time()
+        verdict = self.verifier.verify(response, problem)
+        return verdict.model_copy(update={"seconds": time.process_time() - started})
 
 
 @dataclass(frozen=True)
