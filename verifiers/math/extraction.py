@@ -209,10 +209,11 @@ _DENIED = re.compile(
     r"(?i)^\W*(?:definitely |certainly |clearly )?(?:not\b|never\b|isn't\b)|^\W*(?:unknown|unclear|wrong)\b"
 )
 _SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s+(?=[A-Z\"\\[(])|\s*$)|。|[!?]\s*$")
+_CONTRAST = re.compile(r",?\s+(?:and not|not|non|nicht|rather than|instead of)\s|不是")
 _CLAUSE = re.compile(
     r"[,;]?\s+(?:because|since|as|which|due to|so|by|given that|per|after)\s"
     r"|,\s+(?:it|that|this|not|and not|where)\s"
-    r"|\s+(?:non|nicht|not)\s|不是|，|,?\s+\((?:since|because)"
+    r"|，|,?\s+\((?:since|because)"
 )
 
 
@@ -221,6 +222,8 @@ def _sentence(rest: str, rule: str, position: int) -> Extraction:
     rest = _SPECIAL.sub("", rest).replace("**", "").replace("__", "").strip().strip('"').strip()
     if _DENIED.search(rest):
         return Extraction(None, rule, "the sentence denies instead of answering", position)
+    if contrast := _CONTRAST.search(rest):
+        rest = rest[: contrast.start()].strip(" ,;")
     if readable(rest):
         return Extraction(rest.rstrip(".").strip(), rule, position=position)
     sentence = rest[: end.start()] if (end := _SENTENCE_END.search(rest)) else rest
@@ -361,7 +364,7 @@ def _bare(text: str) -> Extraction | None:
         return Extraction(text, "whole")
     if (clause := _EXPLAINED.search(text)) and clause.start() < 40:
         before = text[: clause.start()].strip(" ,;")
-        if before and readable(before):
+        if _HAS_VALUE.search(before) and readable(before):
             return Extraction(before, "whole")
     if len(text) <= 200 and not _RAW_WORD.search(_COMMAND.sub(" ", text)):
         # A formula that can't be read is no prose to search for a number.
@@ -371,6 +374,7 @@ def _bare(text: str) -> Extraction | None:
 
 _COMMAND = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _RAW_WORD = re.compile(r"[^\W\d_]{2,}")
+_HAS_VALUE = re.compile(r"\d|\\|^[A-J]$")
 _EXPLAINED = re.compile(r",?\s+(?:because|since)\s|\s*不是|。")
 _SAID = re.compile(r"[^\W\d_]{4,}\s*:|不是")
 _FEW_WORDS = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+){0,2}\.?")

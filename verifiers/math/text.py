@@ -80,15 +80,15 @@ def words(canonical: str) -> tuple[str, ...]:
 
 
 _QUALIFIERS = re.compile(
-    r"[,;]?\s*(?:\\text\s*\{\s*)?\b(?:for|where|with)\b[^,]{0,12}"
-    r"\b(?:all|any|every|each|some|an?|is|are|\w \\in)\b.*$"
-    r"|\\text\s*\{\s*,?\s*(?:where|for)\s*\}.*$",
+    r"[,;]?\s*(?:\\text\s*\{\s*)?\b(?:for|where|with)\b[^,;=]{0,12}"
+    r"\b(?:all|any|every|each|some|an?|is|are|\w \\in)\b[^,;=]*(?=[,;]|$)"
+    r"|\\text\s*\{\s*,?\s*(?:where|for)\s*\}[^,;=]*(?=[,;]|$)",
     re.DOTALL,
 )
 
 
 def without_qualifier(canonical: str) -> str:
-    """Without "for all real x" or "where k is an integer" at the end."""
+    """Without "for all real x" or "where k is an integer"; what says more than that (an equation) stays."""
     return _QUALIFIERS.sub("", canonical).strip()
 
 
