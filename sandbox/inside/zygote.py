@@ -29,6 +29,7 @@ from .watch import Single, Tree
 PLACES = STDIN, STDOUT, STDERR, CHANNEL, JOB, LEDGER, PEER = range(7)
 """Where a program's process finds what it was given; the last is the tests' link to the program, if any."""
 HIGH = 40
+RESERVED = 8 << 30
 # Stands in the filter for the number of the process that it will bind.
 _ANY_PID = b"\xfe\xed\xfa\x7f"
 
@@ -206,8 +207,7 @@ class Zygote:
     def _limit(self, limits: dict[str, Any]) -> None:
         stack = min(limits["memory"], 256 << 20)
         settings = {
-            # Runtimes reserve addresses that they never use; a tree's memory is counted from outside.
-            resource.RLIMIT_DATA if self.tools else resource.RLIMIT_AS: limits["memory"] + self.address_space,
+            **self._limit_on_memory(limits["memory"]),
             resource.RLIMIT_CPU: int(limits["cpu"]) + 2,
             resource.RLIMIT_FSIZE: limits["file_size"],
             resource.RLIMIT_NOFILE: limits["open_files"],
@@ -226,6 +226,12 @@ class Zygote:
         if hard != resource.RLIM_INFINITY:
             stack = min(stack, hard)
         resource.setrlimit(resource.RLIMIT_STACK, (stack, hard))
+
+    def _limit_on_memory(self, memory: int) -> dict[int, int]:
+        if self.tools:
+            # Runtimes reserve gigabytes that they never touch: what a tree uses is counted from outside.
+            return {resource.RLIMIT_DATA: memory + RESERVED}
+        return {resource.RLIMIT_AS: memory + self.address_space}
 
     def _lock_up(self) -> None:
         kept = 0
@@ -277,7 +283,8 @@ def preload(names: list[str]) -> None:
             __import__(name)
 
 
-def _settle(control: socket.socket, config: dict[str, Any]) -> Zygote:
+def settle(control: socket.socket, config: dict[str, Any]) -> Zygote:
+    """Build the place that the tier asks for, load what programs will import; a zygote that can serve."""
     own_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY)
     statm = os.open("/proc/self/statm", os.O_RDONLY)
     inside_root = config["tier"] == "namespaces"
@@ -310,7 +317,7 @@ def main() -> int:
                 _, status = os.waitpid(pid, 0)
                 return os.waitstatus_to_exitcode(status) & 0xFF
             linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
-        zygote = _settle(control, config)
+        zygote = settle(control, config)
     except Exception as error:
         control.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         return 1
