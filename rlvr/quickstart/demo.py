@@ -200,7 +200,7 @@ def run_demo(config: DemoConfig, console: Console | None = None) -> DemoResult:
 
 @contextmanager
 def _quiet_single_thread() -> Iterator[None]:
-    """One torch thread, since two are slower on so small a model; no bars while it is loaded."""
+    """One torch thread: the model is too small to share out, and the verifiers want the other core; no bars."""
     import torch
     from transformers.utils import logging
 
