@@ -6,6 +6,7 @@ output is compared here, and assert-style tests run in a process of their own.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -47,7 +48,8 @@ class CodeVerifier:
 
     `reward="share"` gives the share of passed tests, from -1 to +1, and runs all of them; otherwise the first
     failure ends the run. `limits` bound each run; a problem's own limits come first. Programs run in `sandbox`,
-    by default the strongest local one, started when first needed. What the sandbox fails at is status `error`.
+    by default the strongest local one, started when first needed; `tier="docker"` takes containers of
+    `image`. What the sandbox fails at is status `error`.
     """
 
     name = "code"
@@ -59,6 +61,7 @@ class CodeVerifier:
         limits: Limits | None = None,
         workers: int | None = None,
         tier: str = "auto",
+        image: str = "python:3.12-slim",
         allow_unsafe: bool = False,
         sandbox: Sandbox | None = None,
     ) -> None:
@@ -67,6 +70,7 @@ class CodeVerifier:
         self.reward = reward
         self.limits = limits or Limits()
         self._options: dict[str, Any] = {"size": workers, "tier": tier, "allow_unsafe": allow_unsafe}
+        self._image = image
         self._given = sandbox
         self._made: Sandbox | None = None
         self._lock = threading.Lock()
@@ -85,10 +89,17 @@ class CodeVerifier:
             return self._given
         with self._lock:
             if self._made is None:
-                from sandbox.local import LocalSandbox
-
-                self._made = LocalSandbox(**self._options)
+                self._made = self._start()
             return self._made
+
+    def _start(self) -> Sandbox:
+        if self._options["tier"] == "docker":
+            from sandbox.containers import DockerSandbox
+
+            return DockerSandbox(self._image, self._options["size"] or os.cpu_count() or 1)
+        from sandbox.local import LocalSandbox
+
+        return LocalSandbox(**self._options)
 
     def close(self) -> None:
         """End the processes of the sandbox that this verifier started."""

@@ -23,6 +23,8 @@ from . import codec
 FILE_NAME = "solution.py"
 CHANNEL = 3
 MAX_TRACEBACK = 4000
+# In a container the modules come over a stream, and have no file.
+_OURS = (os.path.dirname(globals().get("__file__", "inside.")), "inside.")
 
 
 def rebuild_standard_streams() -> None:
@@ -90,10 +92,7 @@ def _traceback(error: BaseException) -> str:
     try:
         if isinstance(error, SyntaxError):
             return "".join(traceback.format_exception_only(type(error), error))[-MAX_TRACEBACK:]
-        frames = [
-            f for f in traceback.extract_tb(error.__traceback__) if "sandbox" not in f.filename.split("/")
-        ]
-        frames = [f for f in frames if not f.filename.endswith(os.path.join("inside", "runner.py"))]
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_OURS)]
         for frame in frames:
             frame.filename = (
                 frame.filename if frame.filename == FILE_NAME else os.path.basename(frame.filename)

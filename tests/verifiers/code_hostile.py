@@ -26,6 +26,7 @@ from verifiers.code import CodeVerifier
 CANARY = Path("/tmp/rlvr_canary")
 SECRETS = ("hf_ENV_CANARY_77", "hf_FILE_CANARY_88", "SECRET_CANARY_99")
 LIMITS = Limits(cpu=4, wall=4, memory=512 << 20, output=1 << 20, file_size=16 << 20)
+IMAGE = os.environ.get("RLVR_SANDBOX_IMAGE", "python:3.12-slim")
 RIGHT = "```python\ndef solve(nums, k):\n    return sum(sorted(nums)[-k:])\n```"
 LITTER = ("/tmp/rlvr_fill", "/var/tmp/rlvr_fill", "/tmp/rlvr_handoff", "/tmp/rlvr_userns_ok", "/tmp/conftest.py",
           "/tmp/sitecustomize.py")  # fmt: skip
@@ -229,7 +230,7 @@ def main() -> None:
     """Try every program on every tier that works here: `python -m tests.verifiers.code_hostile [TIER...]`."""
     tasks = problems()
     for tier in sys.argv[1:] or ("namespaces", "landlock"):
-        verifier = CodeVerifier(workers=1, tier=tier, limits=LIMITS)
+        verifier = CodeVerifier(workers=1, tier=tier, limits=LIMITS, image=IMAGE)
         verifier.verify(RIGHT, tasks["func"])
         failed = 0
         with hostile_host() as log:
