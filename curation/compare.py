@@ -116,6 +116,12 @@ class Comparable:
         return "".join(self.core)
 
     @cached_property
+    def grams(self) -> frozenset[str]:
+        """Character 5-grams of the squeezed core; the end is padded, so that a short text has some."""
+        text = self.squeezed + "\0" * 4
+        return frozenset(text[at : at + 5] for at in range(max(1, len(text) - 4)))
+
+    @cached_property
     def numbers(self) -> tuple[str, ...]:
         """Numbers in ascending text order, as a multiset."""
         return tuple(sorted(token for token in self.tokens if is_number(token)))

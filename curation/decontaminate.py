@@ -75,7 +75,8 @@ class Item:
     @cached_property
     def stem(self) -> Comparable:
         """The text without its tail."""
-        return Comparable.of(without_tail(self.text))
+        shorter = without_tail(self.text)
+        return self.whole if shorter == self.text else Comparable.of(shorter)
 
 
 class Match(NamedTuple):
@@ -97,7 +98,9 @@ def relate(row: Item, item: Item) -> tuple[Relation, float]:
     """Judge one pair of a training text and a benchmark text; gives the relation and the containment."""
     if row.whole.core == item.whole.core or row.stem.core == item.stem.core:
         return "same", 1.0
-    views = [(row.stem, item.stem), (row.whole, item.whole)]
+    views = [(row.stem, item.stem)]
+    if row.stem is not row.whole or item.stem is not item.whole:
+        views.append((row.whole, item.whole))
     scores = [containment(one, other) for one, other in views]
     score = max(scores)
     if score < 0.5:
@@ -125,9 +128,7 @@ def relate(row: Item, item: Item) -> tuple[Relation, float]:
 
 def containment(one: Comparable, other: Comparable) -> float:
     """Share of the shorter text's character 5-grams that the longer one holds."""
-    left = set(ngram_hashes([one.squeezed])[0].tolist())
-    right = set(ngram_hashes([other.squeezed])[0].tolist())
-    return len(left & right) / min(len(left), len(right))
+    return len(one.grams & other.grams) / min(len(one.grams), len(other.grams))
 
 
 def prepare(text: str) -> Item:
@@ -185,10 +186,11 @@ class BenchmarkIndex:
             if known is not None and self.items[known].stem.core:
                 yield Match("same", known, 1.0)
                 continue
-            near = np.argsort(-row_scores, kind="stable")[: self._candidates]
+            near = np.flatnonzero(row_scores >= 0.3)
+            near = near[np.argsort(-row_scores[near], kind="stable")][: self._candidates]
             matches = [
                 Match(relation, index, score)
-                for index in near[row_scores[near] >= 0.3].tolist()
+                for index in near.tolist()
                 for relation, score in [relate(row, self.items[index])]
             ]
             rank = {"same": 2, "variant": 1, "different": 0}

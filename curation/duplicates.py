@@ -10,7 +10,6 @@ Memory: 8 bytes per row and hash while one hash column is sorted; texts of candi
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -22,7 +21,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.compare import Comparable, is_number
+from curation.compare import Comparable
 from curation.minhash import Hashes, MinHasher
 
 BATCH = 512
@@ -64,14 +63,7 @@ def similar(one: Comparable, other: Comparable, threshold: float) -> bool:
     changed = one.words ^ other.words
     if any(pair <= changed for pair in _OPPOSED):
         return False
-    return jaccard(one.squeezed, other.squeezed) >= threshold
-
-
-def jaccard(one: str, other: str, size: int = 5) -> float:
-    """Share of character n-grams in common."""
-    left = {one[at : at + size] for at in range(max(1, len(one) - size + 1))}
-    right = {other[at : at + size] for at in range(max(1, len(other) - size + 1))}
-    return len(left & right) / len(left | right)
+    return len(one.grams & other.grams) >= threshold * len(one.grams | other.grams)
 
 
 @dataclass
@@ -227,13 +219,3 @@ def _link_band(
                 forest.union(match, root)
             elif len(representatives) < comparisons:
                 representatives.append(root)
-
-
-def template_sizes(template: NDArray[np.int64]) -> Counter[int]:
-    """Number of texts per template, by the index of the template's first text."""
-    return Counter(template.tolist())
-
-
-def has_numbers(text: Comparable) -> bool:
-    """Whether a text holds numbers at all, without which it has no variants."""
-    return any(is_number(token) for token in text.tokens)

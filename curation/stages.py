@@ -6,17 +6,19 @@ Each takes the rows file of the stage before it, yields the rows that stay, in t
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from curation.answers import canonical
 from curation.choices import close, parse_options, with_options
 from curation.compare import Comparable
 from curation.config import CurateConfig, SourceConfig
 from curation.decontaminate import BenchmarkIndex
-from curation.duplicates import Duplicates, find_duplicates, template_sizes
+from curation.duplicates import Duplicates, find_duplicates
 from curation.fields import to_row
 from curation.gold import GoldCheck, respond
 from curation.kinds import kinds_of
@@ -149,8 +151,8 @@ def duplicates(source: Path, config: CurateConfig, log: DropLog) -> Iterator[Row
     merged: dict[int, list[str]] = {}
     for group in found.groups():
         _settle([(int(index), rows[index]) for index in group], found, config, drops, merged)
-    sizes = template_sizes(found.template)
-    first_names: dict[int, str] = {}
+    sizes = np.bincount(found.template, minlength=1)
+    template_name = lru_cache(maxsize=4096)(lambda index: rows[index].raw_id)
     for index, row in enumerate(read_rows(source)):
         log.report.entered += 1
         if index in drops:
@@ -159,10 +161,9 @@ def duplicates(source: Path, config: CurateConfig, log: DropLog) -> Iterator[Row
         row.duplicates = merged.get(index, [])
         template = int(found.template[index])
         if sizes[template] > 1:
-            first = first_names.setdefault(template, row.raw_id)
-            row.facts["template"] = first
-            row.facts["template_size"] = sizes[template]
-            if first != row.raw_id:
+            row.facts["template"] = template_name(template)
+            row.facts["template_size"] = int(sizes[template])
+            if template != index:
                 log.report.notes["template variants kept"] += 1
         yield row
 
@@ -278,8 +279,3 @@ def decontaminate(
             row.facts["variant_of"] = names[match.item]
             log.report.notes[f"variant of {benchmark} kept"] += 1
             yield row
-
-
-def count_sources(path: Path) -> Counter[str]:
-    """Rows per source in a work file."""
-    return Counter(row.source for row in read_rows(path))
