@@ -239,6 +239,13 @@ class Evaluator:
             return self.call(node)
         raise NotNumericError
 
+    def real_value(self, node: Node) -> Any:
+        """The number of `node`, where only a real one makes sense."""
+        value = self.value(node)
+        if self.context.im(value) != 0:
+            raise OutOfDomainError
+        return self.context.re(value)
+
     def number(self, value: Fraction) -> Any:
         """A rational with the digits of this evaluation."""
         return self.context.mpf(value.numerator) / value.denominator
@@ -250,6 +257,8 @@ class Evaluator:
         if name == "e":
             return +self.context.e
         if name == "i":
+            if self.real:
+                raise OutOfDomainError
             return self.context.mpc(0, 1)
         if name not in self.point:
             raise NotNumericError
@@ -287,7 +296,7 @@ class Evaluator:
                 return self.determinant(args[0])
             return abs(self.value(args[0]))
         if head in ("floor", "ceil"):
-            value = self.value(args[0])
+            value = self.real_value(args[0])
             near = self.context.nint(value)
             if abs(value - near) < self.snap * 1000:
                 return near
@@ -297,9 +306,9 @@ class Evaluator:
         if head == "binom" or (head == "apply" and args[0] == Sym("C") and len(args) == 3):
             return self.binomial(self.value(args[-2]), self.value(args[-1]))
         if head in ("max", "min") and args:
-            return (max if head == "max" else min)(self.value(arg) for arg in args)
+            return (max if head == "max" else min)(self.real_value(arg) for arg in args)
         if head == "sgn":
-            return self.context.sign(self.value(args[0]))
+            return self.context.sign(self.real_value(args[0]))
         if head == "det" and isinstance(args[0], Matrix):
             return self.determinant(args[0])
         if head in ("sum", "prod"):
