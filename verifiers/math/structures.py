@@ -573,11 +573,15 @@ class Decider:
             if left_unit == percent:
                 return self.equal(Call("div", (left, Num(Fraction(100)))), right)
             return self.equal(left, Call("div", (right, Num(Fraction(100)))))
+        if any(isinstance(value, Call) and value.head == "degree" for value in (left, right)):
+            # Degrees are a unit of their own.
+            return False
         if not left_unit or not right_unit or left_unit == right_unit:
             return self.equal(left, right)
-        generic = (("unit", 1),)
-        if generic in (left_unit, right_unit) or only_units(left_unit) or only_units(right_unit):
-            return self.equal(left, right)
+        if only_units(left_unit) or only_units(right_unit):
+            # "square units" stands for any area.
+            powers = [sum(power for _, power in unit) for unit in (left_unit, right_unit)]
+            return self.equal(left, right) if powers[0] == powers[1] else False
         dimensions, factor = convert(left_unit)
         wanted, wanted_factor = convert(right_unit)
         if dimensions == wanted:
