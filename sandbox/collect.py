@@ -21,8 +21,9 @@ class Taken(NamedTuple):
 class Collector:
     """Reads the channel of a run: one JSON message per line, nothing of it trusted."""
 
-    def __init__(self, on_result: OnResult | None = None) -> None:
+    def __init__(self, on_result: OnResult | None = None, reply_limit: int = 1 << 20) -> None:
         self.on_result = on_result
+        self.reply_limit = reply_limit
         self.buffer = bytearray()
         self.received = 0
         self.results: list[CallResult] = []
@@ -45,6 +46,9 @@ class Collector:
     def _message(self, line: bytes) -> bool:
         if self.violation is not None:
             return True
+        if len(line) > self.reply_limit:
+            # Read, it would take twenty times its size: more than a hostile program should cost here.
+            return self._result(CallResult(value=codec.Opaque(f"a result of {len(line)} bytes")))
         try:
             frame = codec.load(line)
             if "ready" in frame:
@@ -56,6 +60,9 @@ class Collector:
         except (codec.CodecError, KeyError, TypeError, ValueError) as error:
             self.violation = f"what came over the channel is no result: {error}"
             return True
+        return self._result(result)
+
+    def _result(self, result: CallResult) -> bool:
         self.results.append(result)
         return self.on_result(result) if self.on_result else False
 

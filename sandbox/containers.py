@@ -240,7 +240,7 @@ class DockerSandbox:
         job = job_of(program)
 
         def once() -> Execution:
-            collector = Collector(on_result)
+            collector = Collector(on_result, program.reply_limit)
             end, parts = self._exchange(job, None, stdin, limits, limits, collector)
             return collector.execution(end["end"], Taken(*parts), limits, self.tier)
 

@@ -79,6 +79,10 @@ class Program(_Frozen):
         description="Function to call, or `Solution().method`; None runs the program as a script.",
     )
     calls: tuple[Call, ...] = ()
+    reply_limit: int = Field(
+        default=1 << 20,
+        description="Bytes of one call's result; a larger one is not read and equals nothing.",
+    )
     files: dict[str, str] = Field(default_factory=dict, description="Text files by relative path.")
     arguments: tuple[str, ...] = Field(default=(), description="Command-line arguments.")
 

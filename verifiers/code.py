@@ -29,7 +29,9 @@ _TRIED = re.compile(r"; tried ((?:[\w:]+ [0-9]+(?:, )?)+)\Z")
 
 def _detail(count: str, outcome: Outcome) -> str:
     tried = ", ".join(f"{name} {times}" for name, times in sorted(outcome.events.items()))
-    text = f"{count} tests passed [{outcome.tier}]; {outcome.detail}"[:_MAX_DETAIL]
+    # Programs have a say in the detail, and none in what they tried.
+    reason = outcome.detail.replace("; tried ", ", tried ")
+    text = f"{count} tests passed [{outcome.tier}]; {reason}"[:_MAX_DETAIL]
     return f"{text}; tried {tried}" if tried else text
 
 
@@ -84,12 +86,15 @@ class CodeVerifier:
 
     @property
     def sandbox(self) -> Sandbox:
-        """The sandbox in use; starts it. SandboxError where none is safe here."""
+        """The sandbox in use; starts it. InputError where none is safe here, with what to do."""
         if self._given is not None:
             return self._given
         with self._lock:
             if self._made is None:
-                self._made = self._start()
+                try:
+                    self._made = self._start()
+                except SandboxError as error:
+                    raise InputError(f"code verifier: {error}") from error
             return self._made
 
     def _start(self) -> Sandbox:
@@ -110,7 +115,8 @@ class CodeVerifier:
     def verify(self, response: str, problem: Problem | str) -> Verdict:
         """Judge `response` against `problem.tests`.
 
-        A string stands for assert-style tests. InputError where the tests can't be read.
+        A string stands for assert-style tests. InputError where the tests can't be read, or where this machine
+        has no sandbox that is safe.
         """
         started = time.perf_counter()
         tests = read_tests(problem if isinstance(problem, str) else problem.tests)

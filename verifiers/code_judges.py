@@ -22,6 +22,9 @@ from verifiers.code_tests import (
 )
 from verifiers.types import InputError
 
+MORE_THAN_EXPECTED = 64 << 10
+"""Bytes by which a result may exceed eight times the longest expected value; tracebacks fit in."""
+
 
 class Outcome(NamedTuple):
     """How many tests passed of how many, the rule that decided, and why the first failure."""
@@ -74,7 +77,11 @@ def _judge_calls(code: str, tests: CallTests, sandbox: Sandbox, limits: Limits, 
     calls = tuple(
         Call(args=case.args, kwargs=case.kwargs, after=case.after is not None) for case in tests.cases
     )
-    program = _program(code, tests, entry_point=tests.entry_point, calls=calls)
+    # What is much longer than any expected value is no expected value, and need not be read.
+    expected = max(len(case.model_dump_json()) for case in tests.cases)
+    program = _program(
+        code, tests, entry_point=tests.entry_point, calls=calls, reply_limit=8 * expected + MORE_THAN_EXPECTED
+    )
     run = sandbox.run(program, limits, on_result=on_result)
     total = len(tests.cases)
     passed = min(seen, total) - len(failures) if seen <= total else 0

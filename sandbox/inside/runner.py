@@ -92,7 +92,7 @@ def _traceback(error: BaseException) -> str:
     try:
         if isinstance(error, SyntaxError):
             return "".join(traceback.format_exception_only(type(error), error))[-MAX_TRACEBACK:]
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(_OURS)]
+        frames = list(traceback.extract_tb(_below_ours(error)))
         for frame in frames:
             frame.filename = (
                 frame.filename if frame.filename == FILE_NAME else os.path.basename(frame.filename)
@@ -103,6 +103,14 @@ def _traceback(error: BaseException) -> str:
         return "".join(lines)[-MAX_TRACEBACK:]
     except BaseException:
         return "(its traceback can't be made)"
+
+
+def _below_ours(error: BaseException) -> types.TracebackType | None:
+    """The traceback from the program's first frame on; ours are not even looked up."""
+    step = error.__traceback__
+    while step is not None and step.tb_frame.f_code.co_filename.startswith(_OURS):
+        step = step.tb_next
+    return step
 
 
 def run_script(sources: list[str]) -> int:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.local import TIERS
-from sandbox.types import SandboxError
 from tests.verifiers.code_hostile import LIMITS, RIGHT, cases, complaints, hostile_host, problems
+from verifiers import InputError
 from verifiers.code import CodeVerifier
 
 SLOW_KINDS = {"time", "memory", "pids"}
@@ -21,7 +21,7 @@ def verifier(request: pytest.FixtureRequest) -> Iterator[CodeVerifier]:
     try:
         made.verify(RIGHT, problems()["func"])
         assert made.sandbox.tier == request.param
-    except SandboxError as error:
+    except InputError as error:
         pytest.skip(str(error))
     yield made
     made.close()
