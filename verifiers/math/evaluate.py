@@ -271,7 +271,7 @@ class Evaluator:
             return self.add([self.value(arg) for arg in args])
         if head == "neg":
             return -self.value(args[0])
-        if head in ("mul", "maybe"):
+        if head == "mul":
             return self.value(args[0]) * self.value(args[1])
         if head in ("div", "frac", "ratio"):
             return self.divide(self.value(args[0]), self.value(args[1]))

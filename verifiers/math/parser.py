@@ -33,6 +33,9 @@ def parse(text: str, *, thousands: bool = True) -> Node:
     return node
 
 
+_SIGNS = {"-": "neg", "\\pm": "pm", "\\mp": "mp"}
+
+
 class _Parser(Primaries):
     """The grammar from the whole answer down to powers."""
 
@@ -155,11 +158,7 @@ class _Parser(Primaries):
         while True:
             term = self.product()
             for mark in reversed(sign):
-                term = (
-                    Call({"-": "neg", "+": "plus", "\\pm": "pm", "\\mp": "mp"}[mark], (term,))
-                    if mark != "+"
-                    else term
-                )
+                term = Call(_SIGNS[mark], (term,)) if mark != "+" else term
             terms.append(term)
             if not self.at("+", "-", "\\pm", "\\mp"):
                 break
@@ -334,8 +333,7 @@ class _Parser(Primaries):
             return self.signed_power()
         if self.at("{"):
             return self.braced()
-        token = self.peek()
-        node = self.primary(plain_word=token is not None and token.kind == "word")
+        node = self.primary()
         if self.at("^"):
             # Without braces towers go to the right: 9^9^9.
             self.position += 1

@@ -74,23 +74,23 @@ class Primaries(Cursor, ABC):
     def subscript(self, node: Node) -> Node:
         """`node` with its index."""
 
-    def primary(self, *, plain_word: bool = False) -> Node:
+    def primary(self) -> Node:
         """One primary, with the depth counted."""
         self.depth += 1
         if self.depth > 4 * DEEPEST:
             raise UnparsedError("nested too deeply")
         try:
-            return self._primary(plain_word=plain_word)
+            return self._primary()
         finally:
             self.depth -= 1
 
-    def _primary(self, *, plain_word: bool) -> Node:
+    def _primary(self) -> Node:
         token = self.take()
         value = token.value
         if token.kind == "number":
             return self.number(value)
         if token.kind == "word":
-            return self.word(value, token, plain=plain_word)
+            return self.word(value, token)
         if token.kind == "text":
             return self.text(token)
         if token.kind == "sign":
@@ -131,7 +131,7 @@ class Primaries(Cursor, ABC):
             _fraction(text), len(text.replace(".", "").lstrip("0")) or 1 if "." in text else 0, decimals
         )
 
-    def word(self, value: str, token: Token, *, plain: bool) -> Node:
+    def word(self, value: str, token: Token) -> Node:
         """Letters: a function, a name spelled out, or a product of one-letter variables."""
         lowered = value if value in FUNCTIONS else value.lower()
         name = INVERSE.get(lowered, lowered)

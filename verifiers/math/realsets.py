@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 from verifiers.math.compare import negated, numeric_order, same_value
 from verifiers.math.evaluate import NotNumericError
@@ -54,8 +53,8 @@ def is_infinite(node: Node) -> int:
     """1 for infinity, -1 for minus infinity, else 0."""
     if node == INFINITY:
         return 1
-    if isinstance(node, Call) and node.head in ("neg", "plus"):
-        return -is_infinite(node.args[0]) if node.head == "neg" else is_infinite(node.args[0])
+    if isinstance(node, Call) and node.head == "neg":
+        return -is_infinite(node.args[0])
     return 0
 
 
@@ -389,6 +388,3 @@ def same_piece(left: Piece, right: Piece) -> bool | None:
 
 def _bare(node: Node) -> Node:
     return node.value if isinstance(node, Quantity) else node
-
-
-ZERO = Num(Fraction(0))

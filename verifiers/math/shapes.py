@@ -49,8 +49,6 @@ def unwrap(node: Node) -> Node:
         return unwrap(node.value)
     if isinstance(node, Quantity) and node.unit == (("deg", 1),):
         return Call("degree", (node.value,))
-    if isinstance(node, Call) and node.head == "plus":
-        return unwrap(node.args[0])
     return node
 
 
