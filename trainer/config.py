@@ -180,8 +180,11 @@ class LearnerConfig(Section):
     weight_decay: float = Field(default=0.1, ge=0, description="Decoupled weight decay.")
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Decay of AdamW's moments.")
     grad_clip: float = Field(default=1.0, gt=0, description="Largest gradient norm.")
-    micro_batch_tokens: int = Field(
-        default=32768, gt=0, description="Tokens (padding of the attention included) per forward pass."
+    micro_batch_tokens: int | None = Field(
+        default=None,
+        gt=0,
+        description="Tokens (padding of the attention included) per forward pass; none: 32,768 on a GPU, "
+        "4,096 on a CPU, whose caches they then fit.",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="Type of the weights; auto: bfloat16 on a GPU, float32 on a CPU."

@@ -192,7 +192,8 @@ class Learner:
 
     def _micro_batches(self, batch: Sequence[Sample]) -> list[list[int]]:
         """The micro-batches of this process; those of all processes together are the mini-batch."""
-        parts = micro_batches([len(sample.tokens) for sample in batch], self.config.micro_batch_tokens)
+        budget = self.config.micro_batch_tokens or (4096 if self.policy.device.type == "cpu" else 32768)
+        parts = micro_batches([len(sample.tokens) for sample in batch], budget)
         return parts[self.world.rank :: self.world.size]
 
     @torch.no_grad()

@@ -57,7 +57,7 @@ class WarmStartConfig(BaseModel):
         default=32768, gt=0, description="Longest prompt and response, in tokens; a longer pair is an error."
     )
     micro_batch_tokens: int = Field(
-        default=16384, gt=0, description="Tokens that go through the model at once."
+        default=8192, gt=0, description="Tokens that go through the model at once."
     )
     seed: int = Field(default=0, description="Seed of the order of the pairs.")
 

@@ -1,0 +1,1 @@
+"""Speed and accuracy of the trainer, each a command."""
