@@ -177,3 +177,42 @@ def solution_answer(solution: str, kind: AnswerType) -> str | None:
         tail = _TAIL.search(solution)
         return tail["answer"] if tail else None
     return None
+
+
+_POSITIVE_SUM = re.compile(
+    r"positive integers[^?.]*[.,]?\s*(?:find|compute|determine|what is|give|evaluate)"
+    r"(?: the (?:value|sum) of)?\s*\$?"
+    r"([a-z](?:\s*\+\s*[a-z])+)\s*\$?\s*[.?]?\s*\$?\s*\Z",
+    re.IGNORECASE | re.DOTALL,
+)
+_COUNT = re.compile(
+    r"\bhow many\b|\b(?:find|determine|compute|what is) the (?:total )?number of (?!the\b)[a-z]+",
+    re.IGNORECASE,
+)
+_COUNT_OTHER = re.compile(
+    r"\bdegrees\b|\bhow many (?:more|less|fewer)\b|\bform\b|\bwritten as\b", re.IGNORECASE
+)
+_REMAINDER = re.compile(
+    r"(?:find|what is|determine|compute) the (?:\w+ )?remainder (?:when|of|obtained)[^.?]{0,200}?"
+    r"divided by \$?(\d{1,9})\$?\s*[.?]\s*\Z",
+    re.IGNORECASE,
+)
+
+
+def impossible(problem: str, answer: str) -> str | None:
+    """Why an integer gold can't be what is asked for; None where nothing speaks against it.
+
+    A sum of k positive integers is at least k, a count is not negative, a remainder lies below the divisor.
+    """
+    if not _INTEGER.fullmatch(answer) or len(answer) > 18:
+        return None
+    value = int(answer)
+    if found := _POSITIVE_SUM.search(problem):
+        least = found.group(1).count("+") + 1
+        if value < least:
+            return f"{found.group(1)} of positive integers is at least {least}, not {value}"
+    if value < 0 and _COUNT.search(problem) and not _COUNT_OTHER.search(problem):
+        return f"a count is not {value}"
+    if (found := _REMAINDER.search(problem.strip())) and not 0 <= value < int(found.group(1)):
+        return f"a remainder by {found.group(1)} is not {value}"
+    return None

@@ -50,6 +50,24 @@ following expression be we have has so provide obtain computed carry question pr
 i want this by on with it its which when where how much final number numeric numerical come comes up get gets one
 """
 _REQUEST = frozenset(_REQUEST_WORDS.split())
+_TWO_LETTER_WORDS = """
+of to in is it at by on or an as if be we so do no up us he my me am go pi ln lg mu nu xi cm mm km kg ft mi pm
+"""
+_TWO_LETTERS = frozenset(_TWO_LETTER_WORDS.split())
+
+
+# Words that turn a question into another one although nearly everything else agrees.
+_OPPOSED = [
+    frozenset(pair.split())
+    for pair in (
+        "largest smallest", "maximum minimum", "greatest least", "even odd", "sum product", "sum difference",
+        "first last", "more fewer", "more less", "increasing decreasing", "inscribed circumscribed",
+        "mean median",
+        "area perimeter", "area volume", "row column", "positive negative", "integer real", "with without",
+        "before after", "radius diameter", "numerator denominator", "sin cos", "domain range", "minimize maximize",
+        "minimal maximal", "highest lowest", "longest shortest", "distinct total", "union intersection",
+    )
+]  # fmt: skip
 
 
 def _command(match: re.Match[str]) -> str:
@@ -78,7 +96,14 @@ def tokenize(text: str) -> list[str]:
                 if not count:
                     break
         text = _COMMAND.sub(_command, text)
-    return _TOKEN.findall(text.lower())
+    found = []
+    for token in _TOKEN.findall(text.lower()):
+        # "xy" is a product as "x y" is, unless it is a word.
+        if len(token) == 2 and token.isalpha() and token not in _TWO_LETTERS:
+            found += token
+        else:
+            found.append(token)
+    return found
 
 
 def is_number(token: str) -> bool:
@@ -140,3 +165,9 @@ class Comparable:
     def template(self) -> tuple[str, ...]:
         """The core with every number masked: what variants of one template share."""
         return tuple("#" if is_number(token) else token for token in self.core)
+
+
+def opposed(one: Comparable, other: Comparable) -> bool:
+    """Whether the two texts differ by words that turn a question into another one ("largest", "smallest")."""
+    changed = one.words ^ other.words
+    return len(changed) > 1 and any(pair <= changed for pair in _OPPOSED)

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.compare import Comparable
+from curation.compare import Comparable, opposed
 from curation.duplicates import hash64
 from curation.minhash import ngram_hashes
 from curation.text import repair, strip_instructions
@@ -96,8 +96,9 @@ def _substituted(one: Sequence[str], other: Sequence[str]) -> bool:
 
 def relate(row: Item, item: Item) -> tuple[Relation, float]:
     """Judge one pair of a training text and a benchmark text; gives the relation and the containment."""
-    if row.whole.core == item.whole.core or row.stem.core == item.stem.core:
-        return "same", 1.0
+    for left, right in ((row.whole, item.whole), (row.stem, item.stem)):
+        if left.squeezed == right.squeezed and left.numbers == right.numbers:
+            return "same", 1.0
     views = [(row.stem, item.stem)]
     if row.stem is not row.whole or item.stem is not item.whole:
         views.append((row.whole, item.whole))
@@ -118,6 +119,8 @@ def relate(row: Item, item: Item) -> tuple[Relation, float]:
         and one.formula.strip("=") != other.formula.strip("=")
     ):
         return ("variant" if score >= LIKELY else "different"), score
+    if opposed(one, other):
+        return "variant", score
     few_words = min(len(one.words), len(other.words)) <= 10
     if few_words and score < 0.75 and _substituted(sorted(one.words), sorted(other.words)):
         return ("variant" if formulas > 0.9 else "different"), score
@@ -129,6 +132,10 @@ def relate(row: Item, item: Item) -> tuple[Relation, float]:
 def containment(one: Comparable, other: Comparable) -> float:
     """Share of the shorter text's character 5-grams that the longer one holds."""
     return len(one.grams & other.grams) / min(len(one.grams), len(other.grams))
+
+
+def _core_hash(text: Comparable) -> int:
+    return hash64((text.squeezed, *text.numbers))
 
 
 def prepare(text: str) -> Item:
@@ -149,8 +156,8 @@ class BenchmarkIndex:
         self._candidates = candidates
         self._by_core: dict[int, int] = {}
         for index, item in enumerate(self.items):
-            self._by_core.setdefault(hash64(item.whole.core), index)
-            self._by_core.setdefault(hash64(item.stem.core), index)
+            self._by_core.setdefault(_core_hash(item.whole), index)
+            self._by_core.setdefault(_core_hash(item.stem), index)
         hashes, starts = ngram_hashes([item.stem.squeezed for item in self.items] or [""])
         owner = np.repeat(np.arange(starts.size), np.diff(np.append(starts, hashes.size)))
         pairs = np.unique(np.stack([hashes, owner.astype(np.uint64)]), axis=1)
@@ -182,7 +189,7 @@ class BenchmarkIndex:
             return
         scores = self._scores(rows)
         for row, row_scores in zip(rows, scores, strict=True):
-            known = self._by_core.get(hash64(row.whole.core), self._by_core.get(hash64(row.stem.core)))
+            known = self._by_core.get(_core_hash(row.whole), self._by_core.get(_core_hash(row.stem)))
             if known is not None and self.items[known].stem.core:
                 yield Match("same", known, 1.0)
                 continue

@@ -21,22 +21,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.compare import Comparable
+from curation.compare import Comparable, opposed
 from curation.minhash import Hashes, MinHasher
 
 BATCH = 512
-# Words that turn a question into another one although nearly everything else agrees.
-_OPPOSED = [
-    frozenset(pair.split())
-    for pair in (
-        "largest smallest", "maximum minimum", "greatest least", "even odd", "sum product", "sum difference",
-        "first last", "more fewer", "more less", "increasing decreasing", "inscribed circumscribed",
-        "mean median",
-        "area perimeter", "area volume", "row column", "positive negative", "integer real", "with without",
-        "before after", "radius diameter", "numerator denominator", "sin cos", "domain range", "minimize maximize",
-        "minimal maximal", "highest lowest", "longest shortest", "distinct total", "union intersection",
-    )
-]  # fmt: skip
 
 
 def hash64(parts: Iterable[str]) -> int:
@@ -52,7 +40,7 @@ def similar(one: Comparable, other: Comparable, threshold: float) -> bool:
         other: another.
         threshold: least share of character 5-grams in common (Jaccard).
     """
-    if one.core == other.core:
+    if one.squeezed == other.squeezed and one.numbers == other.numbers:
         return True
     if one.numbers != other.numbers:
         return False
@@ -60,8 +48,7 @@ def similar(one: Comparable, other: Comparable, threshold: float) -> bool:
         ratio = SequenceMatcher(None, one.formula, other.formula, autojunk=False).ratio()
         if ratio < (0.92 if min(len(one.formula), len(other.formula)) > 24 else 1.0):
             return False
-    changed = one.words ^ other.words
-    if any(pair <= changed for pair in _OPPOSED):
+    if opposed(one, other):
         return False
     return len(one.grams & other.grams) >= threshold * len(one.grams | other.grams)
 
@@ -179,7 +166,7 @@ def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
 def _hash_batch(batch: list[str], hasher: MinHasher, columns: _Columns) -> None:
     comparables = [Comparable.of(text) for text in batch]
     exact = [hash64(item.tokens) for item in comparables]
-    core = [hash64(item.core) for item in comparables]
+    core = [hash64((item.squeezed, *item.numbers)) for item in comparables]
     template = [hash64(item.template) for item in comparables]
     numbers = np.array([hash64(item.numbers) for item in comparables], dtype=np.uint64)
     columns.append("exact", np.array(exact, dtype=np.uint64))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import gzip
 import hashlib
+import io
 import json
 import lzma
 import os
@@ -90,7 +91,7 @@ def open_binary(path: Path | str) -> BinaryIO:
     if magic.startswith(b"\x28\xb5\x2f\xfd"):
         import pyarrow as pa
 
-        return cast("BinaryIO", pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
+        return cast("BinaryIO", io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")))
     return path.open("rb")
 
 

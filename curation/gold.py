@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from curation.answers import AnswerType, answer_type, canonical, solution_answer, wrong_answers
+from curation.answers import AnswerType, answer_type, canonical, impossible, solution_answer, wrong_answers
 from curation.files import JsonlAppender, digest, read_jsonl
 from curation.row import Row
 from curation.stage import Reason
@@ -90,6 +90,8 @@ class GoldCheck:
         row.answer_type = answer_type(row.answer, has_options=bool(row.options))
         if row.answer_type == "empty":
             return Reason("gold missing", f"nothing is left of {found!r}")
+        if why := impossible(row.problem, row.answer):
+            return Reason("impossible gold", why)
         return None
 
     def _ask(self, row: Row, questions: dict[str, list[tuple[str, str, Future[Verdict]]]]) -> list[str]:

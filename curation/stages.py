@@ -212,7 +212,7 @@ def _conflict(rows: Sequence[Row]) -> bool:
     "well."""
     first = Comparable.of(rows[0].problem)
     return all(
-        other.words == first.words and other.formula == first.formula
+        other.squeezed == first.squeezed and other.numbers == first.numbers
         for other in (Comparable.of(row.problem) for row in rows[1:])
     )
 
