@@ -24,11 +24,12 @@ $(RUN_ENV)/.installed: pyproject.toml $(CONSTRAINTS)
 $(DEV_ENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	@echo "Making $(DEV_ENV): the toolkit with its test tools (some minutes the first time)"
 	$(PYTHON) -m venv $(DEV_ENV)
-	$(DEV_ENV)/bin/python -m $(PIP_INSTALL) '.[train,docker,dev]'
+	$(DEV_ENV)/bin/python -m $(PIP_INSTALL) '.[train,lora,docker,dev]'
 	@touch $@
 
 demo: $(RUN_ENV)/.installed
 	$(RUN_ENV)/bin/rlvr demo $(DEMO_ARGS)
+	@echo "(for the commands above: . $(RUN_ENV)/bin/activate)"
 
 test: $(DEV_ENV)/.installed
 	$(DEV_ENV)/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow and not vllm and not docker and not ray and not distributed"

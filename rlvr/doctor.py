@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rlvr.environment import EXTRA_OF, foreign_packages, installed_version
 
 State = Literal["ok", "absent", "broken", "note"]
-CORE = ("pydantic", "datasets", "pyarrow", "sympy", "math-verify", "datasketch")
+CORE = ("pydantic", "datasets", "pyarrow", "sympy", "math-verify", "scipy")
 OPTIONAL = ("torch", "transformers", "vllm", "docker", "ray")
 
 
@@ -146,7 +146,7 @@ def engines() -> Iterator[Finding]:
                 "engines", "GPU", "absent", "torch sees none", "training on a CPU suits tiny models only"
             )
     yield _vllm()
-    yield Finding("engines", "openai", "ok", "any OpenAI-compatible server: set engine.base_url")
+    yield Finding("engines", "openai", "ok", "any OpenAI-compatible server: set engine.server.base_url")
 
 
 def _one_token(engine: object) -> int:

@@ -17,6 +17,7 @@ EXTRA_OF = {
     "vllm": "vllm",
     "docker": "docker",
     "ray": "ray",
+    "peft": "lora",
 }
 """The extra of this distribution that brings a package."""
 
