@@ -1,6 +1,12 @@
 """Pairs of answers by kind, written for these tests: equal ones, and different ones that look alike."""
 
 EQUAL = [
+    ("Petya", "Petya will receive the last token."),
+    ("odd", "The transformed function $f(x+1)-1$ is odd."),
+    ("1", "R=1 \\text{ is both necessary and sufficient for } A_{1}, B_{1}"),
+    ("20\\text{ cm}^2", "20\\text{ square units}"),
+    ("f(x)=-1 \\text{ for all } x, f(x)=x+1 \\text{ for all } x", "f(x)=-1, f(x)=x+1"),
+    ("25\\pi", "25π"),
     ("1/2", "0.5"),
     ("\\frac{3}{6}", "1/2"),
     ("x \\in (2,3)", "2<x<3"),
@@ -163,6 +169,19 @@ EQUAL = [
     ("\\frac{5}{12}\\text{ or }0.41\\overline{6}", "\\frac{5}{12}"),
 ]
 DIFFERENT = [
+    ("Vasya", "Petya will receive the last token."),
+    ("Petya", "Petya beats Vasya in the game."),
+    ("even", "The number is not even."),
+    ("even", "x is odd and y is even."),
+    ("1", "R=1 \\text{ is not a solution}"),
+    ("18 \\text{ degrees}", "18\\text{ hours}"),
+    ("20\\text{ days}", "20\\text{ square units}"),
+    ("(0:3:1)", "(0:0:1)"),
+    ("v_3 v_2 = 0", "v_1 v_2 = 0"),
+    ("1/\\sqrt{3} \\approx 51\\%", "1/\\sqrt{3} \\approx 58\\%"),
+    ("\\lfloor\\frac{2n-1}{7}\\rfloor", "\\lfloor\\frac{2n-1}{5}\\rfloor"),
+    ("f(x)=-1 \\text{ for all } x, f(x)=x+1 \\text{ for all } x", "f(x)=-1"),
+    ("4 2", "42"),
     ("0.33", "1/3"),
     ("3.14", "\\pi"),
     ("1.414", "\\sqrt2"),

@@ -16,7 +16,17 @@ from verifiers.math.numbers import parse_rational, rounds_to
 from verifiers.math.parser import UnparsedError, parse
 from verifiers.math.structures import Decider, Options, Outcome
 from verifiers.math.syntax import Node, Num
-from verifiers.math.text import choice, choices, is_wordy, plain, same_words, synonym, without_qualifier
+from verifiers.math.text import (
+    choice,
+    choices,
+    is_wordy,
+    plain,
+    same_words,
+    sentence_says,
+    synonym,
+    without_qualifier,
+    without_statement,
+)
 
 __all__ = ["UNREADABLE", "Options", "Outcome", "decide"]
 
@@ -99,6 +109,8 @@ def _in_words(ours: str, theirs: str) -> Outcome | None:
     meaning = synonym(ours), synonym(theirs)
     if meaning[0] is not None and meaning[0] == meaning[1]:
         return Outcome(True, "phrase", f"both say {meaning[0]}")
+    if sentence_says(theirs, ours):
+        return Outcome(True, "sentence", "the gold sentence says this and nothing else")
     wordy = is_wordy(ours), is_wordy(theirs)
     if all(wordy):
         if same_words(ours, theirs):
@@ -130,6 +142,8 @@ def _parsed(ours: str, theirs: str, options: Options) -> Outcome:
         return Outcome(same, "time", "the same time" if same else "another time")
     left, left_fault = _readings(ours)
     right, right_fault = _readings(theirs)
+    if not right and (shorter := without_statement(theirs)) != theirs:
+        right, right_fault = _readings(shorter)
     if not left or not right:
         plainer = without_qualifier(ours), without_qualifier(theirs)
         qualifiers = [squeezed(text[len(rest) :]) for text, rest in zip((ours, theirs), plainer, strict=True)]

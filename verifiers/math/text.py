@@ -108,3 +108,80 @@ def same_words(left: str, right: str) -> bool:
     """Whether two phrases are the same words up to filler, case and punctuation."""
     ours, theirs = words(left), words(right)
     return bool(ours) and ours == theirs
+
+
+_SEVERAL = re.compile(r"(?i)\b(?:not|no|never|neither|nor|and|or|but|unless|except|if|only)\b|n't\b|[,;]")
+_NO_NAMES = frozenset(
+    {
+        "the",
+        "this",
+        "that",
+        "these",
+        "those",
+        "there",
+        "more",
+        "most",
+        "less",
+        "all",
+        "each",
+        "every",
+        "some",
+        "any",
+        "it",
+        "its",
+    }
+    | {
+        "when",
+        "if",
+        "as",
+        "for",
+        "in",
+        "on",
+        "at",
+        "by",
+        "we",
+        "one",
+        "two",
+        "such",
+        "both",
+        "since",
+        "because",
+        "let",
+        "so",
+    }
+)
+_NAME = re.compile(r"[A-Z][a-z]+(?: [A-Z][a-z]+)?")
+_PREDICATE = re.compile(r"\b(?:is|are)\s+(?:an?\s+|the\s+)?(?P<said>[^.]{2,40})\.?$")
+
+
+def sentence_says(gold: str, answer: str) -> bool:
+    """Whether a gold sentence says nothing but what the answer names: who does it, or what it is.
+
+    "Petya" for "Petya will receive the last token.", "odd" for "The function is odd." A sentence with a negation,
+    a condition or several parts is not reduced to one of them.
+    """
+    sentence, named = plain(gold).strip(), plain(answer).strip().rstrip(".")
+    if _SEVERAL.search(sentence) or len(sentence.split()) < 4 or not named:
+        return False
+    if _NAME.fullmatch(named) and named.lower() not in _NO_NAMES:
+        rest = sentence.removeprefix(named)
+        return rest != sentence and bool(re.match(r" [a-z]", rest)) and not re.search(r" [A-Z]", rest)
+    found = list(_PREDICATE.finditer(sentence))
+    return (
+        len(found) == 1
+        and words(found[0]["said"]) == words(named)
+        and len(re.findall(r"\b(?:is|are)\b", sentence)) == 1
+    )
+
+
+_STATEMENT = re.compile(
+    r"^(?P<value>[^\\]*?|.*?[^\\])\s*\\text\s*\{\s*(?:is|are|which|because|since)\s[^{}]*\}.*$", re.DOTALL
+)
+
+
+def without_statement(gold: str) -> str:
+    """A gold answer without the sentence that it begins: "R = 1" of "R = 1 is necessary and sufficient"."""
+    found = _STATEMENT.match(gold)
+    if found is None or re.search(r"(?i)\b(?:not|no|never|except|unless|only)\b", gold):
+        return gold
+    return found["value"].strip()
