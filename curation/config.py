@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from curation.kinds import Kind
+from curation.sources import files_of
 from rollout import EngineConfig, Sampling
 
 CHAT_TEMPLATE = "{problem}\n\nPlease reason step by step, and put your final answer within \\boxed{}."
@@ -300,7 +301,12 @@ class CurateConfig(_Settings):
 
     def all_sources(self) -> list[SourceConfig]:
         """Every input with the run's settings filled in, and with names that differ."""
-        sources = [SourceConfig(path=path, fields=self.fields) for path in self.inputs] + self.sources
+        inputs = [SourceConfig(path=path, fields=self.fields) for path in self.inputs]
+        sources = [
+            source.model_copy(update={"path": path})
+            for source in inputs + self.sources
+            for path in expand(source.path)
+        ]
         taken: dict[str, int] = {}
         named = []
         for source in sources:
@@ -310,6 +316,13 @@ class CurateConfig(_Settings):
                 name = f"{name}-{taken[name]}"
             named.append(source.model_copy(update={"name": name, "limit": source.limit or self.limit}))
         return named
+
+
+def expand(location: str) -> list[str]:
+    """The files of a glob, each a source of its own; anything else as it is."""
+    if any(char in location for char in "*?["):
+        return [str(file) for file in files_of(location)] or [location]
+    return [location]
 
 
 def _stem(path: str) -> str:

@@ -244,17 +244,16 @@ def load_benchmarks(config: CurateConfig) -> tuple[list[str], list[str]]:
     """Names and texts of all benchmark items."""
     names: list[str] = []
     texts: list[str] = []
-    for location in [*config.decontamination.against, *config.decontaminate_against]:
+    locations = [*config.decontamination.against, *config.decontaminate_against]
+    for source in CurateConfig(inputs=locations, fields=config.decontamination.fields).all_sources():
         before = len(texts)
-        stem = SourceConfig(path=location)
-        source = CurateConfig(inputs=[location]).all_sources()[0].name
-        for position, value in read_source(stem.path, stem.split):
-            row = to_row(value, position, f"{source}:{position}", source, config.decontamination.fields)
+        for position, value in read_source(source.path):
+            row = to_row(value, position, f"{source.name}:{position}", source.name, source.fields)
             if isinstance(row, Row):
                 names.append(row.raw_id)
                 texts.append(row.problem)
         if len(texts) == before:
-            raise InputError(f"{location}: no problem text in any row; set decontamination.fields")
+            raise InputError(f"{source.path}: no problem text in any row; set decontamination.fields")
     return names, texts
 
 

@@ -15,6 +15,7 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
 
+from curation import CurateConfig
 from curation.answers import canonical
 from curation.fields import to_row
 from curation.row import Row
@@ -172,3 +173,10 @@ def test_the_truncated_publication_is_salvaged() -> None:
     assert all(isinstance(row, Row) for row in rows)
     assert isinstance(last, Unreadable)
     assert canonical(rows[1].answer or "") == "65"  # type: ignore[union-attr]
+
+
+def test_every_file_of_a_glob_is_a_source_of_its_own(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
+    config = CurateConfig(inputs=[f"{tmp_path}/*.jsonl", f"{tmp_path}/one.jsonl"])
+    assert [source.name for source in config.all_sources()] == ["one", "two", "one-2"]
