@@ -108,6 +108,9 @@ def answer_type(answer: str | None, *, has_options: bool = False) -> AnswerType:
     return "expression"
 
 
+_WRAPPING = re.compile(r"\\(?:mathbf|boldsymbol|vec|text|mathrm|hat|left|right)\b")
+
+
 def wrong_answers(answer: str, kind: AnswerType) -> dict[str, str]:
     """Answers that resemble the gold and are not it, by the name of the change; a sound verifier rejects "
     "all."""
@@ -134,7 +137,9 @@ def wrong_answers(answer: str, kind: AnswerType) -> dict[str, str]:
     changed = {"other type": "7919"}
     if kind == "expression":
         changed["plus one"] = f"{answer}+1"
-        changed["sign"] = f"-({answer})"
+        # Nothing changes with the sign of zero or of a pair.
+        if "\\pm" not in answer and re.search(r"[1-9A-Za-z]", _WRAPPING.sub("", answer)):
+            changed["sign"] = f"-({answer})"
     bumped = re.sub(r"\d+", lambda match: str(int(match.group()[:30]) + 1), answer, count=1)
     if bumped != answer and kind != "text":
         changed["other number"] = bumped
@@ -170,6 +175,7 @@ def solution_answer(solution: str, kind: AnswerType) -> str | None:
             letter = _LETTER.match(text)
             return letter.group(1).upper() if letter else None
         if kind in ("integer", "rational", "real"):
+            text = text.rsplit("=", 1)[-1].strip(" $")
             number = re.match(r"\$?\s*([-+]?\d[\d,]*(?:\.\d+)?(?:/\d+)?)", text)
             return number.group(1).rstrip(",") if number and len(text) < 60 else None
         return text or None

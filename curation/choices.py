@@ -17,6 +17,7 @@ _INLINE = re.compile(r"(?:^|[,;\s])\s*([a-j])\s*\)\s*", re.IGNORECASE)
 _NEEDS_OPTIONS = re.compile(
     r"\b(?:which|what) (?:one )?of (?:the )?(?:following|these|above)\b|\bfollowing (?:statements?|"
     r"options|is|are|could|can)\b"
+    r"|\bwhich of\b"
     r"|\bwhich (?:statement|option|choice|answer|graph|figure|pair|equation|expression|set)\b|\bclosest\b|"
     r"\bexcept\b|\bnot true\b"
     r"|\bbest (?:describes|approximat)|\bcannot be\b|\bcould be\b|\bmust be\b|\bapproximat|\bmight be\b|"

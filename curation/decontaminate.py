@@ -124,7 +124,7 @@ def relate(row: Item, item: Item) -> tuple[Relation, float]:
     few_words = min(len(one.words), len(other.words)) <= 10
     if few_words and score < 0.75 and _substituted(sorted(one.words), sorted(other.words)):
         return ("variant" if formulas > 0.9 else "different"), score
-    if score >= 0.85 or formulas >= 0.6 + 0.5 * max(0.0, 0.75 - score):
+    if score >= 0.85 or formulas >= 0.68 + 0.5 * max(0.0, 0.75 - score):
         return "same", score
     return ("variant" if score >= LIKELY else "different"), score
 
