@@ -155,7 +155,10 @@ _MARKED = re.compile(
     re.IGNORECASE,
 )
 _TAIL = re.compile(r"=\s*(?P<answer>[-+]?\d[\d,]*(?:\.\d+)?)\s*\.?\s*\Z")
-_CUT = re.compile(r"(?<=[\w)}\]])\.(?:\s|\Z)|\s+(?:because|since|so|which)\b|\s*[\"”]\s*\Z")
+_BOLD = re.compile(r"\\(?:textbf|mathbf|boldsymbol|bold)\s*\{([^{}]*)\}")
+_NUMBER = re.compile(r"\$?\s*([-+]?\s?\d[\d,]*(?:\.\d+)?(?:/\d+)?)")
+_PROSE = re.compile(r"\b[A-Za-z]{4,}\b")
+_CUT = re.compile(r"(?<=[\w)}\]$])\.(?:\s|\Z)|\s+(?:because|since|so|which)\b|\s*[\"”]\s*\Z")
 _LETTER = re.compile(r"\(?([A-Ja-j])\)?(?:[\s.):\"”,]|\Z)")
 
 
@@ -166,23 +169,34 @@ def solution_answer(solution: str, kind: AnswerType) -> str | None:
     """
     boxed = last_boxed(solution)
     if boxed is not None:
-        return boxed.strip() or None
+        return _plain(boxed) or None
     marks = list(_MARKED.finditer(solution))
-    if marks:
-        marked = marks[-1]
-        text = _unwrap(_CUT.split(marked["answer"], maxsplit=1)[0].strip(' *"”'))
-        if kind == "choice":
-            letter = _LETTER.match(text)
-            return letter.group(1).upper() if letter else None
-        if kind in ("integer", "rational", "real"):
-            text = text.rsplit("=", 1)[-1].strip(" $")
-            number = re.match(r"\$?\s*([-+]?\d[\d,]*(?:\.\d+)?(?:/\d+)?)", text)
-            return number.group(1).rstrip(",") if number and len(text) < 60 else None
-        return text or None
-    if kind in ("integer", "real"):
-        tail = _TAIL.search(solution)
+    if not marks:
+        tail = _TAIL.search(solution) if kind in ("integer", "real") else None
         return tail["answer"] if tail else None
-    return None
+    text = _plain(_CUT.split(marks[-1]["answer"], maxsplit=1)[0].strip(' *"”'))
+    if kind == "choice":
+        letter = _LETTER.match(text)
+        return letter.group(1).upper() if letter else None
+    if kind in ("integer", "rational", "real"):
+        left, _, right = text.rpartition("=")
+        # "20/5 = 4" states 4; "20 and K = 19" states 20.
+        sum_of_numbers = left and not re.search(r"[A-Za-z]", _COMMAND.sub("", left))
+        number = _NUMBER.match((right if sum_of_numbers else text).strip(" $"))
+        return number.group(1).replace(" ", "").rstrip(",") if number and len(text) < 60 else None
+    # Prose behind "the answer is" is no answer.
+    return None if len(text) > 60 or _PROSE.search(_COMMAND.sub("", text)) else text or None
+
+
+def _plain(text: str) -> str:
+    """Without bold type ("\\textbf{(081)}", "\\mathbf{1 8 9}") and delimiters."""
+    text = _unwrap(text)
+    while (match := _BOLD.search(text)) is not None:
+        inner = match.group(1).strip()
+        if re.fullmatch(r"\([^()]*\)", inner) and match.group() == text:
+            inner = inner[1:-1].strip()
+        text = text[: match.start()] + re.sub(r"(?<=[\d-]) (?=\d)", "", inner) + text[match.end() :]
+    return _unwrap(text)
 
 
 _POSITIVE_SUM = re.compile(

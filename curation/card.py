@@ -70,6 +70,7 @@ def write_card(
         parts.append(_counts("split", splits, count))
     if rates:
         parts += ["## Difficulty", _measured(config, rates), _counts("band", bands, count)]
+        parts.append("![Pass rates before the keep band and in the set](difficulty.svg)")
         parts.append(f"Pass rates before the keep band:\n\n```text\n{histogram_text(before)}\n```")
         parts.append(f"and in the set:\n\n```text\n{histogram_text(after)}\n```")
     return "\n\n".join(parts) + "\n"

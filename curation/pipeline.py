@@ -31,7 +31,7 @@ from curation.config import CurateConfig
 from curation.dataset import load_curated, write_curated
 from curation.difficulty import Sampler
 from curation.files import atomic_write, canonical_json, digest, file_digest, locked, read_jsonl
-from curation.funnel import histogram, print_funnel
+from curation.funnel import histogram, histogram_svg, print_funnel
 from curation.progress import StageProgress
 from curation.rollouts import RolloutStore
 from curation.row import Row, read_rows, write_rows
@@ -363,6 +363,8 @@ def _finish(config: CurateConfig, work: _Work, drawn: int, console: Console | No
         "histogram_after": after,
     }
     atomic_write(config.output / "funnel.json", json.dumps(funnel, indent=1, ensure_ascii=False) + "\n")
+    if before:
+        atomic_write(config.output / "difficulty.svg", histogram_svg(before, after))
     settings = config.model_dump(mode="json")
     count = write_curated(
         config.output,

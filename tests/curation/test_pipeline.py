@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
@@ -148,6 +149,9 @@ def test_pass_rates_are_those_of_the_model_and_the_band_is_kept(sums: Path, tmp_
     assert sum(result.histogram_before) == 200
     assert sum(result.histogram_after) == result.count == 200 - len(dropped)
     assert {problem.split for problem in result.problems} == {"train", "validation"}
+    picture = ElementTree.parse(tmp_path / "set" / "difficulty.svg")
+    bars = picture.findall(".//{http://www.w3.org/2000/svg}title")
+    assert [int(bar.text or "") for bar in bars[1::2]] == result.histogram_after
 
 
 def test_adaptive_measurement_decides_like_fixed_with_fewer_rollouts(sums: Path, tmp_path: Path) -> None:
@@ -385,3 +389,25 @@ def test_a_set_is_profiled_again_with_a_later_checkpoint(sums: Path, tmp_path: P
     assert mean == pytest.approx(0.5, abs=0.05)
     assert low < mean < high
     assert difference.moves["hard", "easy"] > 100
+
+
+def test_a_real_model_is_measured_once(tmp_path: Path) -> None:
+    from rollout import Sampling, TransformersEngine
+    from tests.rollout.tiny import character_tokenizer, tiny_model
+
+    rows = [{"problem": f"{a}+{b}=", "answer": str(a + b)} for a in range(1, 5) for b in range(5, 8)]
+    config = CurateConfig(
+        inputs=[str(write_rows(tmp_path / "sums.jsonl", rows))],
+        output=tmp_path / "set",
+        prompt=PLAIN,
+        sampling=Sampling(max_tokens=8),
+        difficulty=DifficultyConfig(mode="fixed", rollouts=4, keep=(0.0, 1.0)),
+        workers=1,
+    )
+    engine = TransformersEngine(tiny_model(), character_tokenizer())
+    first = curate(config, engine=engine)
+    assert first.rollouts_drawn == 12 * 4
+    assert first.count == 12
+    assert curate(config, engine=engine).rollouts_drawn == 0
+    other = TransformersEngine(tiny_model(seed=1), character_tokenizer())
+    assert curate(config, engine=other).rollouts_drawn == 12 * 4
