@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -142,7 +143,9 @@ def test_stop_strings_end_the_text_at_their_first_occurrence() -> None:
             assert short.finish_reason == "stop"
             assert short.token_ids == completion.token_ids[: len(short.token_ids)]
         else:
-            assert short == completion
+            # Rows that leave earlier change the batch, and with it the last bits of the log-probabilities.
+            assert replace(short, logprobs=()) == replace(completion, logprobs=())
+            assert short.logprobs == pytest.approx(completion.logprobs, abs=1e-4)
     assert hits
 
 
