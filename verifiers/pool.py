@@ -233,9 +233,11 @@ class VerifierPool:
         except BrokenPipeError:
             return self._after_death(process, batch, timed_out=False)
         process.loaded |= new.keys()
+        # Only a process that starts or loads a verifier gets time for its imports.
+        loading = bool(new) or not process.served
         for done, task in enumerate(batch):
             started = time.monotonic()
-            patience = task.limits.wall_seconds + (60.0 if done == 0 else 0.0)
+            patience = task.limits.wall_seconds + (60.0 if loading and done == 0 else 0.0)
             try:
                 answer = process.receive(started + patience)
             except TimeoutError:
