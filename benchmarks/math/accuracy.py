@@ -1,6 +1,6 @@
 """Accuracy and speed of math graders on labelled pairs, one row for each grader.
 
-    python -m benchmarks.math.accuracy DATA [--peers build/peers] [--only "rlvr math"] [--misses]
+    python -m benchmarks.math.accuracy DATA [--peers build/peers] [--only "rlvr math"] [--most N] [--misses]
 
 DATA is a folder of `*.jsonl.gz` with `prediction`, `gold`, `label` (true, false, or null: not scored) and `kind`
 (`answer` or `response`); rows with `contested` are left out. Rates are in percent: FN of the pairs labelled
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import random
 import statistics
 import sys
 import time
@@ -66,6 +67,15 @@ def read_cases(folder: Path) -> list[Case]:
                     Case(column, row["prediction"], row["gold"], row["label"], row["kind"] == "answer")
                 )
     return cases
+
+
+def sampled(cases: list[Case], most: int) -> list[Case]:
+    """At most `most` cases of each column, drawn with a fixed seed."""
+    by_column: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        by_column[case.column].append(case)
+    generator = random.Random(0)
+    return [case for group in by_column.values() for case in generator.sample(group, min(most, len(group)))]
 
 
 def judge(grader: Verifier, cases: list[Case]) -> list[Verdict]:
@@ -122,12 +132,17 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of labelled pairs")
     parser.add_argument("--peers", type=Path, help="folder with other graders, from pip install --target")
     parser.add_argument("--only", help="run the grader of this name only")
+    parser.add_argument(
+        "--most", type=int, help="take at most this many pairs of each kind, the same for all"
+    )
     parser.add_argument("--misses", action="store_true", help="print every case that ours misses")
     arguments = parser.parse_args()
     if arguments.peers is not None:
         sys.path.append(str(arguments.peers.resolve()))
     console = Console(width=None if sys.stdout.isatty() else 140)
     cases = read_cases(arguments.data)
+    if arguments.most is not None:
+        cases = sampled(cases, arguments.most)
     kinds = list(dict.fromkeys(case.column for case in cases))
     columns: dict[str, list[str]] = {}
     for grader in installed():

@@ -226,19 +226,16 @@ class Decider:
             ):
                 return CONTRADICTION
             terms, operators = terms[: first + 1], operators[:first]
-        if (
-            terms[0] in (Sym("i"), Sym("e"))
-            and len(terms) == 2
-            and not compare.has_symbol(terms[1], str(terms[0]))
-        ):
+        first_term = terms[0]
+        if len(terms) == 2 and isinstance(first_term, Sym) and first_term.name in ("i", "e"):
             # In "i = 3" the letter is the problem's variable.
-            return Named(Sym("i") if terms[0] == Sym("i") else Sym("e"), terms[1])
+            return None if compare.has_symbol(terms[1], first_term.name) else Named(first_term, terms[1])
         names = list(itertools.takewhile(lambda term: name_in(term) is not None, terms[:-1]))
         values = terms[len(names) :]
         for other in values[1:]:
             same = self.plain_values(values[0], other)
             if same is None and compare.has_head(values[0], _RESTATING):
-                # \\lim ... = 1: the operation, then what it gives.
+                # \lim ... = 1: the operation, then what it gives.
                 continue
             if same is False and len(values) > 1 and (names or not (variables(values[0]) | variables(other))):
                 return CONTRADICTION
