@@ -218,13 +218,8 @@ def _item(row: Row, config: ScoreConfig) -> tuple[str, Problem] | str:
         return f"column {config.answer_field!r} is {type(answer).__name__}, not text or a number"
     if answer is None and tests is None:
         return f"no gold: column {config.answer_field!r} is missing or empty"
-    metadata = {k: values[k] for k in ("entry_point", "language") if isinstance(values.get(k), str)}
     return response, Problem(
-        id=str(values.get("id", row.number)),
-        answer=answer,
-        tests=tests,
-        verifier=config.verifier,
-        metadata=metadata,
+        id=str(values.get("id", row.number)), answer=answer, tests=tests, verifier=config.verifier
     )
 
 
