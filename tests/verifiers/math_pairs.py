@@ -1,6 +1,9 @@
 """Pairs of answers by kind, written for these tests: equal ones, and different ones that look alike."""
 
 EQUAL = [
+    ("C", "C Cecile"),
+    ("C", "(C) \\frac{1}{2}"),
+    ("c_1e^x+c_2", "C_1e^{x}+C_2"),
     ("Petya", "Petya will receive the last token."),
     ("odd", "The transformed function $f(x+1)-1$ is odd."),
     ("1", "R=1 \\text{ is both necessary and sufficient for } A_{1}, B_{1}"),
@@ -169,6 +172,11 @@ EQUAL = [
     ("\\frac{5}{12}\\text{ or }0.41\\overline{6}", "\\frac{5}{12}"),
 ]
 DIFFERENT = [
+    ("A", "A \\cup B"),
+    ("A", "(A) \\cup (B)"),
+    ("A", "A:B"),
+    ("A", "(A)^2"),
+    ("c x", "C y"),
     ("Vasya", "Petya will receive the last token."),
     ("Petya", "Petya beats Vasya in the game."),
     ("even", "The number is not even."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -236,6 +237,18 @@ def same_symbol(left: str, right: str) -> bool:
         return True
     # A single letter may be an option or a label, where case does not matter.
     return len(left) == len(right) == 1 and left.lower() == right.lower()
+
+
+_ARBITRARY = re.compile(r"[cCkK](?:_\w+)?")
+
+
+def arbitrary_constants(ours: Node, theirs: Node) -> dict[str, Node] | None:
+    """C for c: arbitrary constants that only one side has, and the other in the other case."""
+    left, right = variables(ours) - variables(theirs), variables(theirs) - variables(ours)
+    renamed = {name: name[0].swapcase() + name[1:] for name in left}
+    if not left or set(renamed.values()) != right or not all(map(_ARBITRARY.fullmatch, left)):
+        return None
+    return {name: Sym(other) for name, other in renamed.items()}
 
 
 def periodic_parameters(ours: Node, theirs: Node) -> dict[str, Node] | None:

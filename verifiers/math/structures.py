@@ -15,6 +15,7 @@ from verifiers.math.shapes import (
     CONTRADICTION,
     Named,
     approximates,
+    arbitrary_constants,
     closed_form,
     expand_pm,
     has_pm,
@@ -501,7 +502,7 @@ class Decider:
             return True
         if self.options.rounding and self.rounds(ours, theirs):
             return True
-        renamed = periodic_parameters(ours, theirs)
+        renamed = periodic_parameters(ours, theirs) or arbitrary_constants(ours, theirs)
         if found is False and renamed is not None:
             return compare.same_value(substitute(ours, renamed), theirs)
         return found

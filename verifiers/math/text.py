@@ -47,7 +47,12 @@ def synonym(canonical: str) -> str | None:
 
 _CHOICE = re.compile(r"^\(?\s*([A-Ja-j])\s*\)?\.?$")
 _CHOICE_WITH_TEXT = re.compile(
-    r"^(?:\(\s*([A-J])\s*\)|([A-J])\s*[).:]|([A-J])(?=\s+[A-Z\d\\$(-]))\s*(\S.*)$", re.DOTALL
+    r"^(?:\(\s*([A-J])\s*\)(?=\s|[\w\\$])|([A-J])\s*[).:](?!\s*[A-Za-z]$)|([A-J])(?=\s+[A-Z][a-z]{2,}))\s*(\S.*)$",
+    re.DOTALL,
+)
+_OPERATOR = re.compile(
+    r"[-+*/=<>^_|&,;:)]|\\(?:cup|cap|times|cdot|div|setminus|subset|subseteq|in|notin|to|Rightarrow|le|ge|ne|equiv|approx|sim"
+    r"|cong|parallel|perp|pm|mp|text\s*\{\s*(?:and|or))(?![A-Za-z])"
 )
 _CHOICES = re.compile(r"^\(?[A-J]\)?(?:\s*(?:,|;|and|&|\s)\s*\(?[A-J]\)?)+$")
 _PREFIX = re.compile(r"^(?:option|choice|answer|statement)\s+", re.IGNORECASE)
@@ -62,7 +67,8 @@ def choice(canonical: str) -> tuple[str, str] | None:
     found = _CHOICE_WITH_TEXT.match(text)
     if found:
         letter = found.group(1) or found.group(2) or found.group(3)
-        return letter, found.group(4).strip()
+        # "(A) \\cup (B)" and "A: B" are formulas about A.
+        return None if _OPERATOR.match(found.group(4)) else (letter, found.group(4).strip())
     return None
 
 
