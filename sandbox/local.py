@@ -29,7 +29,7 @@ from .types import (
     SuiteExecution,
 )
 
-TIERS = ("namespaces", "landlock")
+TIERS = ("namespaces", "bubblewrap", "landlock")
 """From the strongest to the weakest that is safe."""
 
 

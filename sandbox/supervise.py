@@ -6,15 +6,17 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from .collect import Collector, Frame, Taken
-from .inside import ledger
+from .inside import jail, landlock, ledger
 from .types import Limits, SandboxError
 
 
@@ -54,18 +56,12 @@ class Zygote:
     """One zygote process, seen from outside."""
 
     def __init__(self, tier: str, packages: dict[str, str], trees: Sequence[str] = ()) -> None:
+        around = _bubblewrap(packages) if tier == "bubblewrap" else []
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.errors = os.memfd_create("errors")
         with theirs:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *_FLAGS,
-                    "-c",
-                    _MAIN,
-                    str(Path(__file__).parent / "inside"),
-                    str(theirs.fileno()),
-                ],
+                [*around, _interpreter(tier), *_FLAGS, "-c", _MAIN, str(_INSIDE), str(theirs.fileno())],
                 env=_ENVIRONMENT,
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -74,13 +70,14 @@ class Zygote:
                 start_new_session=True,
                 cwd="/",
             )
+        inner = tier if tier != "bubblewrap" else "landlock" if landlock.version() else "container"
         config = {
-            "tier": tier,
+            "tier": inner,
             "packages": packages,
             "tools": bool(trees),
             "trees": list(trees),
             "preload": [*STANDARD_PRELOADS, *packages],
-            "user": own_user(self.process.pid),
+            "user": None if around else own_user(self.process.pid),
         }
         self.control.settimeout(START_SECONDS)
         try:
@@ -131,6 +128,49 @@ class Zygote:
         os.close(self.errors)
         self.process.kill()
         self.process.wait()
+
+
+def _interpreter(tier: str) -> str:
+    # In bubblewrap's root there is no virtual environment, only what it links to.
+    return os.path.realpath(sys.executable) if tier == "bubblewrap" else sys.executable
+
+
+def _bubblewrap(packages: dict[str, str]) -> list[str]:
+    """The command that gives what follows a root with the interpreter alone, in namespaces of its own.
+
+    SandboxError where `bwrap` is not installed. Its own environment is empty already: `--clearenv` would leave
+    it readable as that of process 1.
+    """
+    program = shutil.which("bwrap")
+    if program is None:
+        raise SandboxError("no program `bwrap`: install the package bubblewrap")
+    trees = [*jail.interpreter_trees(), os.path.realpath(sys.executable), str(_INSIDE)]
+    library = sysconfig.get_config_var("LIBDIR")
+    trees += [str(path) for path in Path(library).glob("libpython*")] if library else []
+    command = [
+        program,
+        "--unshare-all",
+        "--die-with-parent",
+        "--new-session",
+        "--uid",
+        "65534",
+        "--gid",
+        "65534",
+    ]
+    links = [path for path in ("/lib", "/lib64", "/bin") if Path(path).is_symlink()]
+    for link in links:
+        command += ["--symlink", str(Path(link).readlink()), link]
+    for tree in dict.fromkeys(map(os.path.realpath, trees)):
+        command += ["--ro-bind", tree, tree]
+        masked = Path(tree) / "site-packages"
+        if masked.is_dir():
+            command += ["--tmpfs", str(masked)]
+    for tree in trees:
+        if os.path.realpath(tree) != tree and not tree.startswith(tuple(links)):
+            command += ["--symlink", os.path.realpath(tree), tree]
+    for tree in packages.values():
+        command += ["--ro-bind", tree, tree]
+    return [*command, "--dev", "/dev", "--proc", "/proc", "--remount-ro", "/", "--"]
 
 
 def own_user(pid: int) -> int | None:

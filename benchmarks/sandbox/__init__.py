@@ -1,0 +1,1 @@
+"""Speed and endurance of the sandbox, each a command."""
