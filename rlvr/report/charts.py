@@ -68,7 +68,7 @@ def number(value: float) -> str:
         return f"{value:.0f}"
     if size >= 0.01:
         return f"{value:.3g}"
-    return f"{value:.1e}"
+    return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
