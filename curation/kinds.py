@@ -78,7 +78,7 @@ _ASKS_VALUE = _any(
     r"\b(?:give|provide) (?:the|your)\b",
     r"\b(?:minimi[sz]e|maximi[sz]e)\b",
     r"\bplease (?:give|provide|find)\b",
-    r"\bin how many\b",
+    r"\bin (?:how many|what ratio|what proportion)\b",
 )
 
 _PROVE = re.compile(
@@ -174,7 +174,7 @@ _LINK_CUES = ("http", "www.", "](", "click", "link", "website", "attached")
 _MARKDOWN_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(https?://[^)]*\)")
 
 _OPEN = _any(
-    r"(?:^|[.?!;\n]\s*)(?:please )?(?:explain|describe|discuss|comment on|construct|sketch|draw|"
+    r"(?:^|[.?!;\n]\s*)(?:please )?(?:explain|discuss|comment on|construct|sketch|draw|"
     r"design|propose|"
     r"interpret|outline|summari[sz]e|formulate|invent|make up|compare and contrast|give reasons?)\b",
     r"(?:^|[.?!;\n]\s*)(?:please )?(?:give|provide|find|construct) (?:an? |some |"
@@ -184,6 +184,7 @@ _OPEN = _any(
     r"\bexplain (?:your|why|how|the (?:reason|answer|steps))\b",
     r"\bwhat (?:can you (?:say|conclude)|do you (?:think|notice|observe))\b",
     r"\bwhy (?:is|are|does|do|did|not|would|can)\b[^.?]*\?\s*$",
+    r"\bdescribe (?:your|how|why|the (?:method|process|steps|relationship|difference))\b",
     r"\bin your own words\b",
     r"\bis there a (?:way|method|closed)\b",
 )
@@ -192,7 +193,7 @@ _OPEN_CUES = (
     "propose", "interpret", "outline", "summar", "formulate", "invent", "make up", "compare", "example", "provide",
     "write a", "what can you", "do you", "why ", "own words", "reason", "is there a",
 )  # fmt: skip
-_CLOSED_GOLD = re.compile(r"[-+\d.,/\\{}a-z^ ()$%*]{1,40}", re.IGNORECASE)
+_CLOSED_GOLD = re.compile(r"[-+\d.,:=/\\{}a-z^ ()\[\]$%*]{1,40}", re.IGNORECASE)
 
 
 def options_in_text(text: str) -> tuple[int, list[str]] | None:

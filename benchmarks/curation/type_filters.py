@@ -3,7 +3,8 @@
     python -m benchmarks.curation.type_filters RAW_FOLDER [--show]
 
 `type_labels.jsonl` holds ids and labels only: for each type, rows that the rules of the day flagged and rows that
-hold one of the type's cue words and were not flagged (20 of each, drawn at random from 17 sets), labelled by
+hold one of the type's cue words and were not flagged (20 of each, drawn at random from 17 sets; for open-ended all
+that were flagged), labelled by
 reading. So recall is recall among rows with a cue word. RAW_FOLDER holds the sets as NAME.jsonl.gz with `id` and
 `problem`.
 """
@@ -15,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from curation.choices import parse_options
+from curation.fields import answer_text
 from curation.files import read_jsonl
 from curation.kinds import kinds_of
 from curation.statistics import wilson
@@ -38,7 +40,9 @@ def main() -> None:
     for label in labels:
         row = rows[label["id"]]
         text = strip_instructions(repair(row["problem"]).text).text
-        found = kinds_of(text, row["answer"], parse_options((row.get("meta") or {}).get("options")))
+        found = kinds_of(
+            text, answer_text(row["answer"]), parse_options((row.get("meta") or {}).get("options"))
+        )
         counts[label["kind"], label["label"], label["kind"] in found] += 1
         if options.show and label["label"] != (label["kind"] in found):
             print(f"{label['kind']}: {label['id']} is labelled {label['label']}: {text[:200]!r}")
