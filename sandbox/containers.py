@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import struct
 import threading
@@ -192,7 +193,8 @@ class DockerSandbox:
             "shm_size": "64k",
             "user": f"{USER}:{USER}",
             "working_dir": "/",
-            "labels": {"rlvr-sandbox": "1"},
+            "labels": {"rlvr-sandbox": f"{os.getpid()}-{id(self)}"},
+            "auto_remove": True,
             "runtime": runtime,
         }
         self._packages = packages

@@ -111,7 +111,7 @@ LIMITED = [
     ("memory", "x = bytearray(200 << 20)", Limits(memory=64 << 20)),
     ("memory", "x = []\nwhile True: x.append(bytearray(1 << 20))", Limits(memory=64 << 20)),
     ("processes", "import threading, time\nfor _ in range(99):\n"
-     "    threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+     "    threading.Thread(target=time.sleep, args=(9,), daemon=True).start()\ntime.sleep(0.3)",
      Limits(cpu=2, wall=8, threads=8)),
     ("output", "print('x' * 100_000)", Limits(output=1000)),
     ("output", "import sys; sys.stderr.write('x' * 100_000)", Limits(output=1000)),
