@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.curation.type_filters import LABELS
 from curation.choices import close, parse_options, split_options
+from curation.fields import answer_text
 from curation.files import read_jsonl
 from curation.kinds import kinds_of
 from curation.language import language
@@ -60,9 +61,8 @@ def test_precision_and_recall_on_the_labelled_sample_are_at_least_nine_tenths() 
     for label in labels:
         row = rows[label["id"]]
         text = strip_instructions(repair(row["problem"]).text).text
-        found = label["kind"] in kinds_of(
-            text, row["answer"], parse_options((row["meta"] or {}).get("options"))
-        )
+        options = parse_options((row["meta"] or {}).get("options"))
+        found = label["kind"] in kinds_of(text, answer_text(row["answer"]), options)
         counts = right.setdefault(label["kind"], [0, 0, 0])
         counts[0] += found and label["label"]
         counts[1] += found
