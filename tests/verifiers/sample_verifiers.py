@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import ClassVar
 
 from verifiers import Problem, Verdict
 from verifiers.limits import WorkerLimits
@@ -15,8 +14,13 @@ from verifiers.limits import WorkerLimits
 class Misbehaving:
     """Does what the response says: spin, sleep, alloc, exit, raise, huge_power; else echoes its process id."""
 
+    wall_seconds: float = 60.0
     name: str = "misbehaving"
-    worker_limits: ClassVar[WorkerLimits] = WorkerLimits(cpu_seconds=0.3, wall_seconds=1.0, memory_mb=256)
+
+    @property
+    def worker_limits(self) -> WorkerLimits:
+        """Little of everything but, on a busy machine, of wall time."""
+        return WorkerLimits(cpu_seconds=0.3, wall_seconds=self.wall_seconds, memory_mb=256)
 
     def verify(self, response: str, problem: Problem | str) -> Verdict:
         if response == "spin":

@@ -33,7 +33,8 @@ ROOT = Path(__file__).resolve().parents[2]
     ],
 )
 def test_a_misdeed_costs_one_verdict_and_the_next_is_right(misdeed: str, status: str) -> None:
-    with VerifierPool(Misbehaving(), workers=1) as pool:
+    verifier = Misbehaving(wall_seconds=1.0) if misdeed == "sleep" else Misbehaving()
+    with VerifierPool(verifier, workers=1) as pool:
         before, bad, after = (pool.submit(text, "gold") for text in ("first", misdeed, "second"))
         assert bad.result(timeout=60).status == status
         assert bad.result().detail
