@@ -27,6 +27,7 @@ from rich.table import Table
 
 from benchmarks.math.peers import Timed, installed, label
 from verifiers import MathVerifier, Verdict, Verifier, VerifierPool
+from verifiers.math.normalisation import strip_wrapping
 
 COLUMNS = {
     "unit tests": ("mathverify_tests", "unit_tests_misc", "lighteval_tests_extra"),
@@ -90,7 +91,7 @@ def judge(grader: Verifier, cases: list[Case]) -> list[Verdict]:
             elif whole is not None:
                 futures.append(pool.submit(case.prediction, case.gold, verifier=Timed(whole)))
             else:
-                futures.append(pool.submit(f"\\boxed{{{case.prediction}}}", case.gold))
+                futures.append(pool.submit(f"\\boxed{{{strip_wrapping(case.prediction)}}}", case.gold))
         return [future.result() for future in futures]
 
 

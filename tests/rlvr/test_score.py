@@ -172,7 +172,7 @@ run_score(ScoreConfig(input=Path(sys.argv[1]), output=Path(sys.argv[2]), workers
 
 def test_killed_at_any_instant_it_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     rows = [
-        {"response": f"\\boxed{{\\sqrt{{{n}}}+x}}", "answer": f"x+\\sqrt{{{n - n % 2}}}"} for n in range(6000)
+        {"response": f"\\boxed{{\\sqrt{{{n}}}+x}}", "answer": f"x+\\sqrt{{{n - n % 2}}}"} for n in range(3000)
     ]
     source = jsonl(tmp_path / "in.jsonl", rows)
     whole, _ = score(source, tmp_path / "whole.jsonl")
