@@ -55,6 +55,8 @@ def test_rounding_counts_only_when_asked_for(answer: str, gold: str) -> None:
         ("31", "30"),
         ("1.41", "1.4142"),
         ("43", "42.0"),
+        ("703", "700"),
+        ("30.53", "30.52"),
     ],
 )
 def test_rounding_is_bound_to_the_digits_that_the_gold_shows(answer: str, gold: str) -> None:

@@ -51,21 +51,20 @@ def parse_rational(text: str) -> Fraction | None:
 
 
 def rounds_to(value: Fraction, gold: Node) -> bool:
-    """Whether `value`, rounded or cut off at the last digit that the gold shows, is the gold."""
-    if not isinstance(gold, Num):
+    """Whether `value`, rounded or cut off at the last digit that the gold shows, is the gold.
+
+    A whole gold may be a rounded one only where it ends in zeros (5040 for 5042.03), and a value with no more
+    decimals than the gold was not rounded to it: it is another number.
+    """
+    if not isinstance(gold, Num) or (gold.value.denominator != 1 and not gold.decimals):
         return False
+    if (value * 10**gold.decimals).denominator == 1:
+        return value == gold.value
     step = Fraction(1, 10**gold.decimals)
     if not gold.decimals:
-        shown = gold.value
-        while shown and shown.denominator == 1 and shown % (step * 10) == 0:
+        while gold.value and gold.value % (step * 10) == 0:
             step *= 10
-        if gold.value.denominator != 1 or step == 1 or value == 0:
-            step = Fraction(1)
-            if gold.value.denominator != 1:
-                return False
-            # A whole gold stands for itself; only a gold that ends in zeros may be a rounded one.
-            return False
-        if abs(gold.value) < 100 * step:
+        if step == 1 or abs(gold.value) < 100 * step:
             return False
     difference = abs(value - gold.value)
     return (difference < step and abs(value) >= abs(gold.value)) or difference * 2 <= step
