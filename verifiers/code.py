@@ -6,11 +6,13 @@ output is compared here, and assert-style tests run in a process of their own.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from sandbox.types import Limits, Sandbox, SandboxError
@@ -60,7 +62,7 @@ class CodeVerifier:
         self,
         *,
         reward: Reward = "all",
-        limits: Limits | None = None,
+        limits: Limits | Mapping[str, Any] | None = None,
         workers: int | None = None,
         tier: str = "auto",
         image: str = "python:3.12-slim",
@@ -70,7 +72,7 @@ class CodeVerifier:
         if reward not in ("all", "share"):
             raise InputError(f"code verifier: reward is 'all' or 'share', not {reward!r}")
         self.reward = reward
-        self.limits = limits or Limits()
+        self.limits = limits if isinstance(limits, Limits) else Limits.model_validate(limits or {})
         self._options: dict[str, Any] = {"size": workers, "tier": tier, "allow_unsafe": allow_unsafe}
         self._image = image
         self._given = sandbox
@@ -147,6 +149,10 @@ class CodeVerifier:
             detail=_detail(count, outcome),
             seconds=time.perf_counter() - started,
         )
+
+    async def verify_async(self, response: str, problem: Problem | str) -> Verdict:
+        """As `verify`, without holding up the event loop."""
+        return await asyncio.to_thread(self.verify, response, problem)
 
     def _limits(self, tests: CodeTests) -> Limits:
         own = {

@@ -29,21 +29,37 @@ class Link:
     def __init__(self, descriptor: int) -> None:
         self.wire = Wire(descriptor)
         self.loaded = False
+        self.exceptions: dict[str, type[BaseException]] = {}
+        self._load_failure: LoadFailed | None = None
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The program's answer; what it raised is raised here, with a built-in type where it has one."""
         if not self.loaded:
-            first = self.wire.receive()
-            if "load" in first:
-                raise LoadFailed(dict(first["load"]))
-            self.loaded = True
+            self._await_load()
         self.wire.send(request)
         reply = self.wire.receive()
         if "error" in reply:
-            raise rebuild(reply["error"])
+            raise rebuild(reply["error"], self.exceptions)
         if "value" not in reply:
             raise codec.CodecError("an answer without a value")
         return reply
+
+    def _await_load(self) -> None:
+        if self._load_failure is None:
+            first = self.wire.receive()
+            if "load" not in first:
+                self.loaded = True
+                return
+            self._load_failure = LoadFailed(dict(first["load"]))
+        raise self._load_failure
+
+    def learn_exceptions(self, names: list[str]) -> None:
+        """Make a class here for each of the program's global `names` that is an exception there."""
+        for name, types in dict(self.ask({"op": "exceptions", "names": names})["value"]).items():
+            if name not in names:
+                raise codec.CodecError("an answer to something that was not asked")
+            kind = type(str(name), (_builtin_base(types),), {"__module__": "solution"})
+            self.exceptions[str(types[0])] = kind
 
     def value(self, request: dict[str, Any]) -> Any:
         """The value in the program's answer."""
@@ -57,16 +73,23 @@ class Link:
             raise codec.CodecError(f"not a plain value: {error}") from error
 
 
-def rebuild(description: Any) -> BaseException:
-    """An exception like the one that the program raised: of the nearest built-in type, under its own name."""
-    names = [str(name) for name in description["types"]]
-    base: type[BaseException] = Exception
-    for name in names:
+def _builtin_base(names: Any) -> type[BaseException]:
+    for name in map(str, names):
         module, _, short = name.rpartition(".")
         found = getattr(builtins, short, None) if module == "builtins" else None
         if isinstance(found, type) and issubclass(found, BaseException):
-            base = found
-            break
+            return found
+    return Exception
+
+
+def rebuild(description: Any, known: dict[str, type[BaseException]]) -> BaseException:
+    """An exception like the one that the program raised.
+
+    Of the class that the tests know by the name of its type or of the nearest base, else of the nearest built-in
+    type, under its own name.
+    """
+    names = [str(name) for name in description["types"]]
+    base = next((known[name] for name in names if name in known), _builtin_base(names))
     own = names[0].rpartition(".")[2] if names else "Exception"
     kind: type[BaseException] = (
         base if own == base.__name__ else type(own, (base,), {"__module__": "solution"})

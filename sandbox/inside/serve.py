@@ -47,6 +47,8 @@ def serve(sources: list[str], descriptor: int) -> int:
 def _perform(
     request: dict[str, Any], module: Any, objects: list[Any], keep: Any, resolve: Any
 ) -> dict[str, Any]:
+    if request["op"] == "exceptions":
+        return {"value": _exceptions(module, request["names"])}
     on = request["on"]
     target = find(module, on) if isinstance(on, str) else objects[on]
     operation = request["op"]
@@ -72,6 +74,16 @@ def _perform(
     if operation == "instance":
         return {"value": isinstance(objects[request["of"]], target)}
     raise ValueError(f"unknown operation {operation!r}")
+
+
+def _exceptions(module: Any, names: list[str]) -> dict[str, list[str]]:
+    """Of the program's global `names`, the exception classes: their own and their bases' qualified names."""
+    found = {}
+    for name in names:
+        kind = getattr(module, name, None)
+        if isinstance(kind, type) and issubclass(kind, BaseException):
+            found[name] = [f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__]
+    return found
 
 
 def _changes(packed: list[Any], arguments: list[Any], keep: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import importlib
 import linecache
 import sys
@@ -89,6 +90,12 @@ def _namespace(job: dict[str, Any], link: Link) -> dict[str, Any]:
             namespace[name] = importlib.import_module(name)
         else:
             namespace[name] = Remote(link, name, -1, name)
+    theirs = [name for name, value in namespace.items() if isinstance(value, Remote)]
+    with contextlib.suppress(Gone, LoadFailed):
+        # A program that does not load is the first test's failure, not the set-up's.
+        link.learn_exceptions(theirs)
+        for kind in link.exceptions.values():
+            namespace[kind.__name__] = kind
     if job["context"]:
         _show(job["context"], CONTEXT_NAME)
         exec(compile(job["context"], CONTEXT_NAME, "exec", dont_inherit=True), namespace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pickle
 from collections.abc import Callable, Iterator
@@ -141,6 +142,32 @@ def test_unittest_classes_against_a_stand_in(verifier: CodeVerifier) -> None:
     broken = verifier.verify(f"```python\n{STACK.replace('.pop()', '.pop(0)')}```", problem(tests))
     assert not broken.correct
     assert "assertEqual" in broken.detail
+
+
+def test_exceptions_of_the_programs_own_making(verifier: CodeVerifier) -> None:
+    source = (
+        "import unittest\nclass T(unittest.TestCase):\n    def test_it(self):\n"
+        "        with self.assertRaises(Empty):\n            pop([])\n"
+        "        with self.assertRaises(LookupError):\n            pop([])\n"
+    )
+    tests = {"kind": "unittest", "source": source}
+    right = "class Empty(LookupError): pass\nclass Sub(Empty): pass\ndef pop(x): raise Sub('nothing')"
+    assert verifier.verify(f"```python\n{right}\n```", problem(tests)).correct
+    for wrong in (
+        right.replace("raise Sub", "raise LookupError"),
+        "Empty = Exception\ndef pop(x): return 1",
+        "x = (",
+    ):
+        verdict = verifier.verify(f"```python\n{wrong}\n```", problem(tests))
+        assert verdict.status == "incorrect", verdict
+
+
+def test_many_verdicts_from_an_event_loop(verifier: CodeVerifier) -> None:
+    async def judge() -> list[Verdict]:
+        responses = ["```python\ndef f(x): return sorted(x)\n```", "```python\ndef f(x): return x\n```"] * 4
+        return await asyncio.gather(*(verifier.verify_async(each, problem(CALLS)) for each in responses))
+
+    assert [verdict.correct for verdict in asyncio.run(judge())] == [True, False] * 4
 
 
 def test_a_checker_accepts_any_right_answer(verifier: CodeVerifier) -> None:

@@ -74,6 +74,8 @@ ATTACKS: list[tuple[str, str, str]] = [
     ("asserts", "an exception that would end the tests", "def solve(*_): raise SystemExit(0)"),
     ("asserts", "a test runner's own exception", "class SkipTest(Exception): pass\n"
      "SkipTest.__module__ = 'unittest.case'\ndef solve(*_): raise SkipTest('skip')"),
+    ("typed", "a built-in function of the tests replaced", SEND + "send({'ready': 1})\n"
+     "send({'value': {'isinstance': ['x.isinstance'], 'len': ['x.len']}})\n" + WRONG),
     ("unittest", "a skip in a test case", "import unittest\nclass Stack: pass\ndef solve(*_): raise unittest.SkipTest('x')"),
     ("unittest", "an interrupt in a test case", "class Stack: pass\ndef solve(*_): raise KeyboardInterrupt"),
     ("unittest", "no such class", RIGHT),
@@ -158,6 +160,7 @@ def test_honest_programs_pass_the_same_tests(verifier: CodeVerifier) -> None:
         "calls": RIGHT,
         "asserts": RIGHT,
         "close": "def solve(x): return x ** 0.5",
+        "typed": RIGHT,
         "stdio": "input(); print(sum(map(int, input().split())))",
         "unittest": RIGHT + "\nclass Stack:\n    def push(self, x): pass",
     }
