@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,7 @@ def test_no_rollout_is_paid_for_twice(sums: Path, tmp_path: Path) -> None:
 
 KILLED = """
 import sys
+import time
 from pathlib import Path
 from curation import CurateConfig, curate
 from curation.config import DifficultyConfig, PromptConfig
@@ -234,16 +236,25 @@ def test_a_run_killed_at_any_instant_ends_with_the_same_bytes_and_pays_once(tmp_
     assert whole.wait(timeout=120) == 0
     dice = random.Random(5)
     kills = 0
+
+    def progress() -> int:
+        """Something that grows with the work that is done: stages, then rollouts."""
+        stages = len(list((tmp_path / "out" / "killed").glob("set/.work/*/report.json")))
+        log = tmp_path / "killed.txt"
+        return 150 * stages + (log.read_text().count("\n") if log.exists() else 0)
+
     while True:
+        target = progress() + dice.randint(1, 900)
         process = start("killed", 0.0005)
-        try:
-            assert process.wait(timeout=2.0 + 2.0 * dice.random()) == 0
+        while process.poll() is None and progress() < target:
+            time.sleep(0.005)
+        if process.poll() is not None:
+            assert process.returncode == 0
             break
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            kills += 1
-            assert kills < 40
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+        assert kills < 40
     assert kills >= 1
     for file in ("data.parquet", "lineage.parquet", "card.md", "funnel.json"):
         whole_bytes = (tmp_path / "out" / "whole" / "set" / file).read_bytes()
