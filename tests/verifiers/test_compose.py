@@ -61,7 +61,7 @@ def test_a_part_that_fails_makes_the_composition_fail(kind: str) -> None:
         "weighted_sum": WeightedSum(parts, {"math": 0.5, "bad": 0.5}),
         "gate": Gate(MathVerifier("whole"), Misbehaving()),
     }[kind]
-    with VerifierPool(composed, workers=1) as pool:
+    with VerifierPool(composed, workers=1, timeout=0.5) as pool:
         assert pool.submit("spin", "spin").result(timeout=60).status == "timeout"
         assert pool.submit("1", "1").result(timeout=60).reward == 1.0
 
