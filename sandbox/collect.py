@@ -140,8 +140,6 @@ class SuiteCollector(Collector):
 
     def suite_error(self, answer: Frame) -> str | None:
         """Why the suite did not come to its end, where it did not."""
-        if self.setup_error is not None:
-            return f"the tests' set-up failed: {self.setup_error}"
         if self.done:
             return None
         return f"the tests ended early: {answer['limit'] or 'exit code ' + str(answer['code'])}"

@@ -262,6 +262,7 @@ class DockerSandbox:
                 reports=tuple(collector.reports),
                 program=Collector().execution(end["end"], Taken(*parts[:3]), limits, self.tier),
                 suite=collector.execution(end["suite"], Taken(*parts[3:]), patient, self.tier),
+                setup_error=collector.setup_error,
                 suite_error=collector.suite_error(end["suite"]),
             )
 

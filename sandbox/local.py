@@ -235,6 +235,7 @@ class LocalSandbox:
                     reports=tuple(collector.reports),
                     program=Collector().execution(ended, run.taken(limits), limits, self.tier),
                     suite=collector.execution(answer, watch.taken(patient), patient, self.tier),
+                    setup_error=collector.setup_error,
                     suite_error=collector.suite_error(answer),
                 )
             finally:

@@ -186,6 +186,9 @@ class SuiteExecution(_Frozen):
     reports: tuple[TestReport, ...]
     program: Execution
     suite: Execution
+    setup_error: str | None = Field(
+        default=None, description="Why the set-up, which knows no program, failed."
+    )
     suite_error: str | None = Field(default=None, description="Why the suite itself could not run.")
 
 

@@ -173,7 +173,18 @@ def _checked(
 
 def _assert_suite(tests: AssertTests) -> Suite:
     own = (tests.entry_point,) if tests.entry_point and tests.entry_point.isidentifier() else ()
-    return Suite(tests=tests.tests, setup=tests.prefix, context=tests.setup, program_names=own)
+    return Suite(tests=tests.tests, setup=_complete(tests.prefix), context=tests.setup, program_names=own)
+
+
+def _complete(prefix: str) -> str:
+    """The prefix as the tests can load it: with a body where it ends in a bare signature."""
+    for candidate in (prefix, f"{prefix.rstrip()}\n    pass\n"):
+        try:
+            ast.parse(candidate)
+        except SyntaxError:
+            continue
+        return candidate
+    return ""
 
 
 def _unittest_suite(tests: UnittestTests) -> Suite:
@@ -191,13 +202,15 @@ def _unittest_suite(tests: UnittestTests) -> Suite:
         "assert _result.wasSuccessful(), (_result.errors + _result.failures)[0][1]"
         for owner, name in methods
     ]
-    return Suite(tests=tuple(runs), setup=tests.prefix, context=tests.source)
+    return Suite(tests=tuple(runs), setup=_complete(tests.prefix), context=tests.source)
 
 
 def _judge_suite(
     code: str, tests: AssertTests | UnittestTests, suite: Suite, sandbox: Sandbox, limits: Limits
 ) -> Outcome:
     result = sandbox.run_suite(_program(code, tests), suite, limits)
+    if result.setup_error is not None:
+        raise InputError(f"code tests: their set-up fails by itself: {result.setup_error[:300]}")
     passed = sum(report.passed for report in result.reports)
     total = len(suite.tests)
     tier = result.program.tier

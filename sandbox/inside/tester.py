@@ -27,11 +27,19 @@ def run_tests(job: dict[str, Any], channel: int) -> int:
     """Run the job's tests one after the other; one report each, and at the end `done`."""
     reports = Wire(channel)
     link = Link(PEER)
+    namespace: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
     try:
-        namespace = _namespace(job, link)
+        exec(compile(job["setup"], "setup.py", "exec", dont_inherit=True), namespace)
     except BaseException as error:
         reports.send({"setup": _say(error)})
         return 1
+    try:
+        _introduce(job, link, namespace)
+    except BaseException as error:
+        # The program has had its say by now.
+        reports.send({"test": 0, "ok": False, "detail": _say(error)})
+        reports.send({"done": 1})
+        return 0
     for index, source in enumerate(job["tests"]):
         report = _run(source, namespace, link)
         reports.send({"test": index, **report})
@@ -73,11 +81,8 @@ def _say(error: BaseException) -> str:
         return type(error).__name__
 
 
-def _namespace(job: dict[str, Any], link: Link) -> dict[str, Any]:
-    """The tests' globals: their own set-up, then stand-ins for what they expect of the program."""
-    namespace: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
-    if job["setup"]:
-        exec(compile(job["setup"], "setup.py", "exec", dont_inherit=True), namespace)
+def _introduce(job: dict[str, Any], link: Link, namespace: dict[str, Any]) -> None:
+    """Add stand-ins for what the tests expect of the program, and what the problem builds with them."""
     for name in job["program_names"]:
         namespace[name] = Remote(link, name, -1, name)
     for alias, expression in job["aliases"].items():
@@ -99,7 +104,6 @@ def _namespace(job: dict[str, Any], link: Link) -> dict[str, Any]:
     if job["context"]:
         _show(job["context"], CONTEXT_NAME)
         exec(compile(job["context"], CONTEXT_NAME, "exec", dont_inherit=True), namespace)
-    return namespace
 
 
 def _free_names(tests: list[str]) -> list[str]:

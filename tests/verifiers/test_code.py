@@ -222,6 +222,17 @@ def test_published_shapes_of_tests(verifier: CodeVerifier, tests: Any) -> None:
     assert not verifier.verify("```python\ndef f(x): return x\n```", problem(tests)).correct
 
 
+def test_a_set_up_that_fails_by_itself_is_the_problems_fault(verifier: CodeVerifier) -> None:
+    tests = {"kind": "asserts", "prefix": "import no_such_module\n", "tests": ["assert f(1) == 1"]}
+    with pytest.raises(InputError, match="set-up"):
+        verifier.verify("```python\ndef f(x): return x\n```", problem(tests))
+
+
+def test_a_prefix_may_end_in_a_bare_signature(verifier: CodeVerifier) -> None:
+    tests = {"kind": "asserts", "prefix": "def f(x):\n", "entry_point": "f", "tests": ["assert f(1) == 2"]}
+    assert verifier.verify("    return x + 1\n", problem(tests)).correct
+
+
 def test_a_sandbox_that_fails_is_an_error_and_no_verdict() -> None:
     closed = CodeVerifier(workers=1)
     closed.sandbox.close()

@@ -19,6 +19,7 @@ from verifiers.code import CodeVerifier, tried
 LIMITS = Limits(cpu=2, wall=4, memory=256 << 20, output=1 << 20, file_size=4 << 20, disk=8 << 20)
 CASES = [{"args": [[5, 1, 4], 2], "expected": [4, 5]}, {"args": [[2, 9], 1], "expected": [9]}]
 TESTS: dict[str, Any] = {
+    "typed": {"kind": "asserts", "tests": ["assert isinstance(solve([1], 1), list)"]},
     "calls": {"kind": "calls", "entry_point": "solve", "cases": CASES},
     "asserts": {
         "kind": "asserts",
