@@ -118,6 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(name: str, command: Command, arguments: Sequence[str]) -> int:
     """Load the command's modules, fill its configuration and run it; errors become one line."""
+    if not sys.stderr.isatty():
+        # Read by transformers and huggingface_hub: their bars belong on a terminal only.
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from rlvr.commands import USER_ERRORS
     from rlvr.settings import load_config
 

@@ -29,11 +29,17 @@ USER_ERRORS = (InputError, EngineError, SandboxError, FileNotFoundError, Permiss
 """Errors that a user can mend: their message is one line, and a traceback would say nothing more."""
 
 
+def _console() -> Console:
+    """Standard output; away from a terminal wide enough that no table is folded."""
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
+
+
 def demo(config: DemoConfig) -> int:
     """`rlvr demo`."""
     from rlvr.quickstart.demo import run_demo
 
-    run_demo(config, Console())
+    run_demo(config, _console())
     return 0
 
 
@@ -41,7 +47,7 @@ def score(config: ScoreConfig) -> int:
     """`rlvr score`."""
     from rlvr.score import run_score
 
-    run_score(config, Console())
+    run_score(config, _console())
     return 0
 
 
@@ -49,7 +55,7 @@ def curate(config: CurateConfig) -> int:
     """`rlvr curate`."""
     from curation import curate as run_curate
 
-    run_curate(config, console=Console())
+    run_curate(config, console=_console())
     return 0
 
 
@@ -58,7 +64,7 @@ def train(config: TrainConfig) -> int:
     from rlvr.report import write_report
     from trainer import train as run_train
 
-    console = Console()
+    console = _console()
     result = run_train(config, console=console)
     page = write_report(result.folder, data=config.data)
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
@@ -69,7 +75,7 @@ def evaluate(config: EvalConfig) -> int:
     """`rlvr eval`."""
     from rlvr.evaluate import run_eval
 
-    run_eval(config, Console())
+    run_eval(config, _console())
     return 0
 
 
@@ -101,7 +107,7 @@ def doctor(config: DoctorConfig) -> int:
             print(json.dumps(asdict(finding), ensure_ascii=False), flush=True)
             broken |= finding.state == "broken"
         return int(broken)
-    console = Console()
+    console = _console()
     findings, broken = [], False
     for finding in examine():
         findings.append(finding)

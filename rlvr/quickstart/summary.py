@@ -147,7 +147,7 @@ def print_result(result: DemoResult, console: Console) -> None:
         f"  rlvr eval {result.checkpoint} --files {folder}/held_out.jsonl --max-tokens 48",
         f"  rlvr curate --config {folder}/curate.yaml --output {folder}/curated-2 --balance.target flat "
         f"--cache {folder}/curated/.work/cache",
-        f"  rlvr train --config {folder}/train.yaml --output {folder}/run-grpo --preset grpo",
+        f"  OMP_NUM_THREADS=1 rlvr train --config {folder}/train.yaml --output {folder}/run-grpo --preset grpo",
         f"  rlvr report {folder}/run --output report.html",
     ]
     for line in lines:
