@@ -264,7 +264,8 @@ class CurateConfig(_Settings):
         default_factory=DecontaminationConfig, description="Benchmarks that must not be in the set."
     )
     decontaminate_against: list[str] = Field(
-        default_factory=list, description="Short for decontamination.against; both lists count."
+        default_factory=list,
+        description="Short for decontamination.against; both lists count.",
     )
     integers: IntegersConfig = Field(default_factory=IntegersConfig, description="Integer answers.")
     engine: EngineConfig | None = Field(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
 from hashlib import blake2b
@@ -76,9 +76,7 @@ class _Columns:
     """Hash columns of all texts, one file each."""
 
     folder: Path
-    names: list[str]
     count: int = 0
-    _files: dict[str, object] = field(default_factory=dict)
 
     def append(self, name: str, values: NDArray[np.uint64]) -> None:
         with (self.folder / name).open("ab") as stream:
@@ -133,7 +131,7 @@ def find_duplicates(
     hasher = MinHasher(seed=seed)
     bands = [f"band{index}" for index in range(hasher.bands)]
     with TemporaryDirectory(prefix="curation-duplicates-") as folder:
-        columns = _Columns(Path(folder), ["exact", "core", "template", *bands])
+        columns = _Columns(Path(folder))
         for batch in _batched(texts, BATCH):
             _hash_batch(batch, hasher, columns)
         exact_first = _first_equal(columns.load("exact"))

@@ -244,7 +244,7 @@ def test_a_run_killed_at_any_instant_ends_with_the_same_bytes_and_pays_once(tmp_
         return 150 * stages + (log.read_text().count("\n") if log.exists() else 0)
 
     while True:
-        target = progress() + dice.randint(1, 900)
+        target = progress() + dice.randint(150, 1500)
         process = start("killed", 0.0005)
         while process.poll() is None and progress() < target:
             time.sleep(0.005)
