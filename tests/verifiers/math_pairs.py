@@ -172,6 +172,7 @@ EQUAL = [
     ("\\frac{5}{12}\\text{ or }0.41\\overline{6}", "\\frac{5}{12}"),
 ]
 DIFFERENT = [
+    ("0.13.\\overline{35625}", "0.13"),
     ("A", "A \\cup B"),
     ("A", "(A) \\cup (B)"),
     ("A", "A:B"),

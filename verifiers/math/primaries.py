@@ -108,7 +108,7 @@ class Primaries(Cursor, ABC):
 
     def repeating(self, text: str) -> Node:
         """0.1\\overline{6}; `text` is what stands before the bar."""
-        if self.at("."):
+        if self.at(".") and "." not in text:
             following = self.peek(1)
             if following is None or following.value not in ("\\overline", "\\bar", "\\dot"):
                 self.position += 1
