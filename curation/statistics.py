@@ -56,8 +56,11 @@ def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> Floats:
     return result
 
 
-def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
-    """Wilson score interval of a proportion (Wilson 1927); the whole of 0..1 when there were no trials."""
+def wilson(successes: float, trials: float, confidence: float = 0.95) -> Interval:
+    """Wilson score interval of a proportion (Wilson 1927); the whole of 0..1 when there were no trials.
+
+    The counts may be fractions: effective numbers of trials that depend on one another.
+    """
     from scipy.special import ndtri
 
     if trials == 0:
@@ -92,6 +95,23 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
         raise ValueError(f"a mean's interval needs at least 2 problems, got {array.size}")
     half = float(stdtrit(array.size - 1, 0.5 + confidence / 2)) * float(array.std(ddof=1)) / array.size**0.5
     return Interval(float(array.mean()) - half, float(array.mean()) + half)
+
+
+def share_interval(shares: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Interval of the mean of shares in 0..1, one for each problem, such as avg@k.
+
+    Wilson's score interval with the effective number of trials p(1-p) / Var(mean), which takes the problems as
+    the independent units; where all shares are equal it is the number of problems. With k = 1 it is `wilson`.
+    Unlike mean plus or minus an error it stays within 0..1 and does not shrink to a point where every problem
+    was solved (Franco et al. 2019, "Comparative study of confidence intervals for proportions in complex
+    sample surveys").
+    """
+    array = np.asarray(shares, np.float64)
+    if array.size == 0:
+        return Interval(0.0, 1.0)
+    p, variance = float(array.mean()), float(array.var()) / array.size
+    trials = p * (1 - p) / variance if variance > 1e-12 else float(array.size)
+    return wilson(p * trials, trials, confidence)
 
 
 def bootstrap_interval(

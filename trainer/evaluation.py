@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from curation import CuratedProblem, load_curated, pass_at_k
 from curation.fields import to_row
 from curation.sources import Unreadable, read_source
-from curation.statistics import Interval, mean_interval, wilson
+from curation.statistics import share_interval, wilson
 from rollout.types import Completion, Engine, Prompt, Sampling
 from verifiers import InputError, Message, Problem, Verdict, VerifierPool
 
@@ -235,7 +235,7 @@ def _summary(
     chances = [
         float(pass_at_k(result.judged, result.correct, min(options.k, result.judged))) for result in sampled
     ]
-    bounds = _clamped_interval(shares) if shares else None
+    bounds = share_interval(shares) if shares else None
     return EvalResult(
         benchmark=name,
         problems=len(details),
@@ -254,10 +254,3 @@ def _summary(
         seconds=seconds,
         details=tuple(details),
     )
-
-
-def _clamped_interval(shares: Sequence[float]) -> Interval:
-    if len(shares) < 2:
-        return Interval(0.0, 1.0)
-    low, high = mean_interval(shares)
-    return Interval(max(0.0, low), min(1.0, high))

@@ -22,6 +22,7 @@ from curation.statistics import (
     mean_interval,
     paired_difference,
     pass_at_k,
+    share_interval,
     wilson,
 )
 
@@ -119,3 +120,21 @@ def test_posterior_mass_with_points_agrees_with_numerical_integration() -> None:
         inside = (density * likelihood)[(grid >= 0.05) & (grid <= 0.95)].sum()
         expected = inside / ((density * likelihood).sum() + points)
         assert prior.mass(passed, trials, 0.05, 0.95) == pytest.approx(expected, abs=2e-3)
+
+
+def test_the_interval_of_single_tries_is_wilsons() -> None:
+    shares = [1.0] * 17 + [0.0] * 5
+    assert share_interval(shares) == pytest.approx(wilson(17, 22))
+    assert share_interval([1.0] * 22) == pytest.approx(wilson(22, 22))
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.3, 0.3), (2.0, 2.0), (8.0, 0.2)])
+def test_the_interval_of_avg_at_k_covers_the_mean(alpha: float, beta: float) -> None:
+    random = np.random.default_rng(5)
+    problems, k, repeats = 80, 4, 2000
+    rates = random.beta(alpha, beta, (repeats, problems))
+    shares = random.binomial(k, rates) / k
+    mean = alpha / (alpha + beta)
+    bounds = [share_interval(row) for row in shares]
+    covered = np.mean([low <= mean <= high for low, high in bounds])
+    assert 0.925 <= covered <= 0.985

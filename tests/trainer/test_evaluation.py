@@ -11,7 +11,7 @@ import pytest
 
 from curation import CuratedProblem
 from curation.dataset import write_curated
-from curation.statistics import mean_interval, wilson
+from curation.statistics import share_interval, wilson
 from rollout.transformers_engine import TransformersEngine
 from rollout.types import Sampling
 from tests.shared_data import shared_path
@@ -53,8 +53,7 @@ def test_figures_are_those_of_the_responses(engine: TransformersEngine, pool: Ve
     assert result.greedy_accuracy == pytest.approx(greedy.mean())
     assert (result.greedy_low, result.greedy_high) == pytest.approx(wilson(int(greedy.sum()), 12))
     assert result.avg_at_k == pytest.approx(shares.mean())
-    low, high = mean_interval(shares)
-    assert (result.avg_low, result.avg_high) == pytest.approx((max(0.0, low), min(1.0, high)))
+    assert (result.avg_low, result.avg_high) == pytest.approx(share_interval(shares))
     assert result.pass_at_k == pytest.approx(float((np.nansum(sampled, axis=1) > 0).mean()))
     assert result.row(7)["benchmark"] == "sums"
     json.dumps(result.row(7))
