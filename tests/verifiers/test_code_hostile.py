@@ -15,7 +15,11 @@ from verifiers.code import CodeVerifier
 SLOW_KINDS = {"time", "memory", "pids"}
 
 
-@pytest.fixture(scope="module", params=TIERS)
+# Inside, bubblewrap's tier is the one that uses Landlock alone.
+EACH_TIER = [pytest.param(tier, marks=[pytest.mark.slow] if tier == "bubblewrap" else []) for tier in TIERS]
+
+
+@pytest.fixture(scope="module", params=EACH_TIER)
 def verifier(request: pytest.FixtureRequest) -> Iterator[CodeVerifier]:
     made = CodeVerifier(workers=1, tier=request.param, limits=LIMITS)
     try:
