@@ -38,6 +38,7 @@ COMMANDS = {
         "Turn raw problems into a curated training set with the lineage of every row.",
         "curation.config:CurateConfig",
         "rlvr.commands:curate",
+        ("inputs",),
     ),
     "train": Command(
         "Train a policy on a curated set with DAPO (GRPO and Dr. GRPO are presets).",
@@ -61,6 +62,12 @@ COMMANDS = {
         "rlvr.export:ExportConfig",
         "rlvr.commands:export",
         ("data", "output"),
+    ),
+    "diff": Command(
+        "Say what changed between two curated sets.",
+        "rlvr.commands:DiffConfig",
+        "rlvr.commands:diff",
+        ("first", "second"),
     ),
     "doctor": Command(
         "Say what is installed, which engines and sandboxes work here, and what to do about the rest.",

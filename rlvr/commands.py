@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -94,6 +96,28 @@ def export(config: ExportConfig) -> int:
 
     count = run_export(config)
     print(f"{config.output}: {count} rows in the schema of {config.schema_name}")
+    return 0
+
+
+class DiffConfig(BaseModel):
+    """Say what changed between two curated sets."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    first: Path = Field(description="Folder of the earlier set.")
+    second: Path = Field(description="Folder of the later set.")
+    json_output: bool = Field(default=False, alias="json", description="Print one JSON object.")
+
+
+def diff(config: DiffConfig) -> int:
+    """`rlvr diff`."""
+    from curation.diff import diff_curated
+
+    found = diff_curated(config.first, config.second)
+    if config.json_output:
+        print(json.dumps(found.to_json(), ensure_ascii=False))
+    else:
+        found.print(_console())
     return 0
 
 

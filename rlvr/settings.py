@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError, create_model
@@ -23,8 +23,8 @@ from verifiers import InputError
 Config = TypeVar("Config", bound=BaseModel)
 
 
-class _YamlSource(PydanticBaseSettingsSource):
-    """The values of an already read YAML file, as a source of settings."""
+class _ValuesSource(PydanticBaseSettingsSource):
+    """Values that are already read, as a source of settings."""
 
     def __init__(self, settings_cls: type[BaseSettings], values: dict[str, Any]) -> None:
         super().__init__(settings_cls)
@@ -75,22 +75,22 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def split_config_flag(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """Take `--config FILE` (or `--config=FILE`) out of the arguments."""
+def take_flags(arguments: Sequence[str], names: Collection[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Take `--NAME VALUE` and `--NAME=VALUE` out of the arguments; returns the values by name, and the rest."""
+    flags = {f"--{name.replace('_', '-')}": name for name in names}
+    taken: dict[str, list[str]] = {}
     rest: list[str] = []
-    config: Path | None = None
     waiting = iter(arguments)
     for argument in waiting:
-        if argument == "--config":
-            value = next(waiting, None)
-            if value is None:
-                raise InputError("--config needs the path of a YAML file")
-            config = Path(value)
-        elif argument.startswith("--config="):
-            config = Path(argument.removeprefix("--config="))
-        else:
+        flag, separator, value = argument.partition("=")
+        if flag not in flags:
             rest.append(argument)
-    return config, rest
+            continue
+        given = value if separator else next(waiting, None)
+        if given is None:
+            raise InputError(f"{flag} needs a value")
+        taken.setdefault(flags[flag], []).append(given)
+    return taken, rest
 
 
 def load_config(
@@ -98,10 +98,15 @@ def load_config(
 ) -> Config:
     """Fill `model` from `arguments`, then `RLVR_<COMMAND>_<FIELD>` (nested: `__`), then `--config` YAML.
 
-    `positionals` names the fields that may be given without a flag. Raises InputError, one line that names
-    each wrong field; `--help` prints every field and exits.
+    `positionals` names the fields that may also be given without their flag. Raises InputError, one line that
+    names each wrong field; `--help` prints every field and exits.
     """
-    config_file, flags = split_config_flag(arguments)
+    taken, flags = take_flags(arguments, {"config", *positionals})
+    config_file = Path(taken.pop("config")[-1]) if "config" in taken else None
+    named = {
+        name: given if get_origin(model.model_fields[name].annotation) in (list, tuple) else given[-1]
+        for name, given in taken.items()
+    }
     values = read_yaml(config_file) if config_file is not None else {}
     known_names = {field.alias or name for name, field in model.model_fields.items()}
     unknown = sorted(values.keys() - known_names)
@@ -125,7 +130,7 @@ def load_config(
 
         @classmethod
         def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], *defaults: Any, **named: PydanticBaseSettingsSource
+            cls, settings_cls: type[BaseSettings], *defaults: Any, **others: PydanticBaseSettingsSource
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             parser = _Parser(
                 prog=f"rlvr {command}",
@@ -136,7 +141,12 @@ def load_config(
             from_flags = CliSettingsSource[Any](
                 settings_cls, cli_parse_args=flags, root_parser=parser, add_argument_method=_add_argument
             )
-            return from_flags, named["env_settings"], _YamlSource(settings_cls, values)
+            return (
+                _ValuesSource(settings_cls, named),
+                from_flags,
+                others["env_settings"],
+                _ValuesSource(settings_cls, values),
+            )
 
     positional: Any = CliPositionalArg
     overrides: dict[str, Any] = {}

@@ -71,3 +71,18 @@ def test_an_unknown_ending_is_an_error(
 ) -> None:
     assert main(["export", str(data), str(tmp_path / "x.txt")]) == 2
     assert ".parquet or .jsonl" in capsys.readouterr().err
+
+
+def test_the_difference_of_two_sets(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    later = tmp_path / "later"
+    kept = CuratedProblem(
+        problem=Problem(id="p1", prompt="What is 1+1?", answer="11", source="set"), band="mid"
+    )
+    fresh = CuratedProblem(
+        problem=Problem(id="p9", prompt="What is 9+1?", answer="10", source="set"), band="mid"
+    )
+    write_curated(later, [kept, fresh])
+    assert main(["diff", str(data), str(later), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["both"], found["only_first"], found["only_second"]) == (1, ["p2", "p3"], ["p9"])
+    assert found["golds"] == [["p1", "2", "11"]]

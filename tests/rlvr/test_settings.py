@@ -54,6 +54,14 @@ def test_a_positional_argument_may_stand_anywhere_or_come_from_the_file(tmp_path
     assert load(f"--config={file}").data == Path("from-file")
 
 
+def test_a_positional_argument_may_be_given_by_its_flag() -> None:
+    assert load("--data", "here", "--kind", "b").data == Path("here")
+    assert load("--data=here").data == Path("here")
+    files = load("here", "--files", "a", "--files", "b", positionals=("data", "files")).files
+    assert files == (Path("a"), Path("b"))
+    assert load("here", "a", "b", positionals=("data", "files")).files == (Path("a"), Path("b"))
+
+
 def test_only_given_fields_count_as_set() -> None:
     config = load("here", "--clip.low", "0.1")
     assert config.model_fields_set == {"data", "clip"}
