@@ -1,0 +1,1 @@
+"""Commands that measure accuracy and speed, each against a peer in the same run."""
