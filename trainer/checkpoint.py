@@ -80,6 +80,11 @@ class Checkpoints:
         self._rotate()
         return final
 
+    def would_be_best(self, accuracy: float | None) -> bool:
+        """Whether no checkpoint has that held-out accuracy."""
+        best = best_step(self.folder)
+        return accuracy is not None and (best is None or accuracy > best[1])
+
     def latest(self) -> int | None:
         """Step of the newest checkpoint whose files are as they were written.
 
@@ -112,8 +117,7 @@ class Checkpoints:
         return None
 
     def _remember_best(self, step: int, accuracy: float | None) -> None:
-        best = best_step(self.folder)
-        if accuracy is not None and (best is None or accuracy > best[1]):
+        if self.would_be_best(accuracy):
             atomic_write(self.folder / BEST, json.dumps({"step": step, "accuracy": accuracy}))
 
     def _rotate(self) -> None:

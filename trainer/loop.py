@@ -78,13 +78,7 @@ def train(
     if world.rank > 0:
         follow(config, engine, world)
         return result_of(config)
-    parts: dict[str, Any] = {
-        "engine": engine,
-        "problems": problems,
-        "eval_sets": eval_sets,
-        "console": console,
-    }
-    with open_run(config, world=world, **parts) as run:
+    with open_run(config, engine, problems, eval_sets, console, world) as run:
         if run.start == 0:
             run.evaluate(0)
         for step in range(run.start + 1, config.steps + 1):
@@ -101,7 +95,7 @@ def train(
             run.record(train_row(rollout, update, run.sampler.order.progress, seconds_update))
             last = step == config.steps
             accuracy = run.evaluate(step) if last or step % config.evaluation.every == 0 else None
-            if last or step % config.checkpoint.every == 0:
+            if last or step % config.checkpoint.every == 0 or run.checkpoints.would_be_best(accuracy):
                 run.save(step, accuracy)
         # The other processes see the end when the run closes, and then find its files complete.
     return result_of(config)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import yaml
+from rich.console import Console
 from torch import nn
 
 from curation import CuratedProblem, load_curated
@@ -149,11 +150,10 @@ class Run:
 @contextmanager
 def open_run(
     config: TrainConfig,
-    *,
     engine: Engine | None,
     problems: Sequence[ProblemLike] | None,
     eval_sets: Mapping[str, Sequence[ProblemLike]] | None,
-    console: Any,
+    console: Console | None,
     world: World,
 ) -> Iterator[Run]:
     """Put the parts together, go on where the run folder stands, and close everything in the end.

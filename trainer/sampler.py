@@ -25,7 +25,7 @@ from trainer.stream import GroupStream
 from verifiers import InputError, Problem, VerifierPool
 
 
-class SamplingError(RuntimeError):
+class SamplingError(InputError):
     """A step could not be filled; the message is one line that says why and what to do."""
 
 

@@ -73,9 +73,9 @@ def undisturbed(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_killed_between_two_updates_of_one_rollout(undisturbed: Path, model: Path, tmp_path: Path) -> None:
-    """Update 21 is in the third step, 40 in the fifth, after the checkpoint of step 3."""
+    """Each step has eight updates: the kills are before the fifth of step 3, and again some steps later."""
     output = tmp_path / "run"
-    for update in (21, 40):
+    for update in (21, 20):
         assert start(output, model, f"update:{update}").wait(timeout=120) == -9
     finish(output, model)
     assert_same_run(undisturbed, output)
