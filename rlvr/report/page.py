@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -186,7 +187,28 @@ def training_charts(run: Run) -> list[Chart]:
             ),
         ),
     ]
+    if run.attempts:
+        charts.append(attempts_chart(run))
     return charts
+
+
+def attempts_chart(run: Run) -> Chart:
+    """The five most frequent things that programs tried; a rise is a policy that learns to cheat."""
+    steps = sorted({int(row["step"]) for row in run.train} | run.attempts.keys())
+    total = sum(run.attempts.values(), Counter[str]())
+    none: Counter[str] = Counter()
+    return Chart(
+        "What programs tried",
+        "Refused system calls, odd paths, early exits in the sandbox, per step. They earn nothing.",
+        line_chart(
+            [
+                Series(name, steps, [run.attempts.get(step, none)[name] for step in steps], colour=colour)
+                for colour, (name, _) in enumerate(total.most_common(5))
+            ],
+            label="attempts",
+            y_range=(0, None),
+        ),
+    )
 
 
 def _held_out(run: Run) -> str:

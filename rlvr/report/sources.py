@@ -64,6 +64,8 @@ class Run:
     warnings: list[dict[str, Any]]
     samples: list[Sample]
     data: DataSet | None
+    attempts: dict[int, Counter[str]] = field(default_factory=dict)
+    """What the programs of each step tried that a solution has no need of; empty where none ran or tried."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -96,6 +98,7 @@ def read_run(folder: Path, *, data: Path | None, samples: int) -> Run:
         warnings=[row for row in rows if row.get("kind") == "warning"],
         samples=pick_samples(folder / "rollouts", samples),
         data=data_set,
+        attempts=read_attempts(folder / "rollouts"),
         notes=notes,
     )
 
@@ -106,6 +109,22 @@ def _jsonl(path: Path) -> Iterable[dict[str, Any]]:
         for line in lines:
             if line.endswith("\n"):
                 yield json.loads(line)
+
+
+def read_attempts(folder: Path) -> dict[int, Counter[str]]:
+    """Refused system calls, odd paths and early exits of the sandboxed programs, added up by step."""
+    import pyarrow.parquet as pq
+
+    from verifiers import Verdict
+    from verifiers.code import tried
+
+    attempts: dict[int, Counter[str]] = {}
+    for file in sorted(folder.glob("step-*.parquet")):
+        for row in pq.read_table(file, columns=["step", "status", "detail"]).to_pylist():
+            verdict = Verdict(reward=0.0, status=row["status"], detail=row["detail"] or "")
+            if found := tried(verdict):
+                attempts.setdefault(row["step"], Counter()).update(found)
+    return attempts
 
 
 def pick_samples(folder: Path, count: int) -> list[Sample]:

@@ -92,6 +92,7 @@ def run(tmp_path: Path) -> Path:
         "status": "incorrect",
         "extracted": "5",
         "method": "rational",
+        "detail": "0/2 tests passed [namespaces]; tried socket 3, ptrace 1",
         "length": 7,
     }
     pq.write_table(pa.Table.from_pylist([record]), folder / "rollouts" / "step-000001.parquet")
@@ -118,6 +119,8 @@ def test_the_page_says_what_the_run_recorded(run: Path, capsys: pytest.CaptureFi
         "wrong gold 6 · no gold 3",
         "Held-out accuracy",
         "all wrong",
+        "What programs tried",
+        "socket: 3 at 1",
     ):
         assert expected in words
 
