@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from curation.difficulty import Progress, Sampler, Tally, measure
 from curation.integers import IntegerForm, ask_model, follows, integer_form, transform
 from curation.row import Row, read_rows
 from curation.stage import DropLog, Reason
-from rollout import Engine
+from rollout import Engine, Prompt, PromptMeter
 from verifiers import Problem, get_verifier
 
 ToProblem = Callable[[Row], Problem]
@@ -57,10 +58,27 @@ def _integers(
             log.drop(row, Reason("no integer form", f"{row.answer!r}, {why}"))
 
 
+def too_long(engine: Engine, problems: Sequence[Problem]) -> dict[int, Reason]:
+    """Problems whose prompt leaves the model no room for a token, by index.
+
+    Empty for engines that can't tell (those of a server).
+    """
+    if not isinstance(engine, PromptMeter):
+        return {}
+    most = engine.max_prompt_tokens
+    lengths = (engine.prompt_tokens(cast(Prompt, problem.prompt)) for problem in problems)
+    return {
+        index: Reason("prompt too long", f"{length} tokens, the model takes {most} at most")
+        for index, length in enumerate(lengths)
+        if length > most
+    }
+
+
 def guess(
     source: Path,
     config: CurateConfig,
     log: DropLog,
+    engine: Engine,
     sampler_of: Callable[[Sequence[Problem]], Sampler],
     to_problem: ToProblem,
     progress: Progress,
@@ -69,19 +87,24 @@ def guess(
     rows = list(read_rows(source))
     log.report.entered = len(rows)
     golds = Counter((row.verifier, row.answer) for row in rows)
-    sampler = sampler_of([to_problem(row) for row in rows])
+    problems = [to_problem(row) for row in rows]
+    refused = too_long(engine, problems)
+    sampler = sampler_of(problems)
     tally, drawn = Tally.empty(len(rows)), np.full(len(rows), config.guess.tries, np.int64)
     done = 0
 
     def advance(count: int) -> None:
         nonlocal done
         done += count
-        progress(done, len(rows) * config.guess.tries, "")
+        progress(done, len(fitting) * config.guess.tries, "")
 
-    everything = range(len(rows))
-    sampler.draw(everything, 0, config.guess.tries, advance)
-    sampler.count(tally, drawn, everything)
+    fitting = [index for index in range(len(rows)) if index not in refused]
+    sampler.draw(fitting, 0, config.guess.tries, advance)
+    sampler.count(tally, drawn, fitting)
     for index, row in enumerate(rows):
+        if index in refused:
+            log.drop(row, refused[index])
+            continue
         share = int(tally.passed[index]) / max(int(tally.judged[index]), 1)
         row.facts["guess_rate"] = round(share, 4)
         row.facts["answer_prior"] = round(golds[row.verifier, row.answer] / len(rows), 6)
@@ -98,6 +121,7 @@ def pass_rates(
     source: Path,
     config: CurateConfig,
     log: DropLog,
+    engine: Engine,
     sampler_of: Callable[[Sequence[Problem]], Sampler],
     to_problem: ToProblem,
     progress: Progress,
@@ -105,12 +129,20 @@ def pass_rates(
     """Rows with the reference model's pass rate, its band, and the chance that it lies in the keep band."""
     rows = list(read_rows(source))
     log.report.entered = len(rows)
-    measured = measure(sampler_of([to_problem(row) for row in rows]), config.difficulty, progress)
+    problems = [to_problem(row) for row in rows]
+    refused = too_long(engine, problems)
+    fitting = [problem for index, problem in enumerate(problems) if index not in refused]
+    measured = measure(sampler_of(fitting), config.difficulty, progress)
     log.report.notes["rollouts"] = sum(rate.rollouts + rate.failed for rate in measured.rates)
     failed = sum(rate.failed for rate in measured.rates)
     if failed:
         log.report.notes["rollouts not judged"] = failed
-    for row, rate, inside in zip(rows, measured.rates, measured.inside.tolist(), strict=True):
+    results = iter(zip(measured.rates, measured.inside.tolist(), strict=True))
+    for index, row in enumerate(rows):
+        if index in refused:
+            log.drop(row, refused[index])
+            continue
+        rate, inside = next(results)
         if rate.rollouts == 0:
             log.drop(row, Reason("verifier failed", f"on all {rate.failed} rollouts"))
             continue

@@ -280,7 +280,7 @@ def _measure(config: CurateConfig, work: _Work, cache: Path, engine: Engine) -> 
                     samplers.append(Sampler(engine, sampling, problems, store, pool))
                     return samplers[-1]
 
-                yield from stage(rows, config, log, sampler_of, to_prompted, work.progress.set)
+                yield from stage(rows, config, log, engine, sampler_of, to_prompted, work.progress.set)
             drawn += sum(sampler.drawn for sampler in samplers)
 
         return run

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from rollout.config import EngineConfig, ServerOptions, VllmOptions, create_engine, load_model, load_tokenizer
 from rollout.prompts import render_prompt
-from rollout.types import Completion, Engine, EngineError, FinishReason, Prompt, Sampling
+from rollout.types import Completion, Engine, EngineError, FinishReason, Prompt, PromptMeter, Sampling
 
 if TYPE_CHECKING:
     from rollout.openai_engine import OpenAIEngine
@@ -20,6 +20,7 @@ __all__ = [
     "FinishReason",
     "OpenAIEngine",
     "Prompt",
+    "PromptMeter",
     "Sampling",
     "ServerOptions",
     "TransformersEngine",

@@ -23,7 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from rollout.decoding import Decoder, Finished, Job
 from rollout.fingerprint import combined_hash, tokenizer_hash, weights_hash
 from rollout.forward import ModelForward
-from rollout.prompts import check_request, render_prompts
+from rollout.prompts import check_request, render_prompt, render_prompts
 from rollout.stopping import StopStrings, stop_token_ids
 from rollout.text import cut_after_stop, decode_text
 from rollout.types import Completion, EngineError, Prompt, Sampling
@@ -97,6 +97,15 @@ class TransformersEngine:
             samples = range(first_sample, first_sample + n)
             jobs.append(Job(index, token_ids, samples, min(sampling.max_tokens, room)))
         return self._run(jobs, n, sampling)
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """Longest prompt that leaves room for one token, in tokens."""
+        return self._require_open().max_positions - 1
+
+    def prompt_tokens(self, prompt: Prompt) -> int:
+        """Length of the rendered prompt, in tokens; raises `EngineError` for one that can't be rendered."""
+        return len(render_prompt(self.tokenizer, prompt))
 
     def load_weights(self, tensors: Iterable[tuple[str, Tensor]], version: int) -> None:
         """Copy the tensors into the model's own, in place; one that already is the model's is left alone.

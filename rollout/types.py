@@ -63,6 +63,20 @@ class Completion:
 
 
 @runtime_checkable
+class PromptMeter(Protocol):
+    """What an engine may offer beside `Engine`: to tell before sampling whether a prompt fits the model."""
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """Longest prompt that leaves room for one token, in tokens."""
+        ...
+
+    def prompt_tokens(self, prompt: Prompt) -> int:
+        """Length of the rendered prompt, in tokens; `EngineError` for one that can't be rendered."""
+        ...
+
+
+@runtime_checkable
 class Engine(Protocol):
     """Samples completions from one model.
 

@@ -24,7 +24,7 @@ import torch
 
 from rollout.config import EngineConfig, first_line, load_tokenizer
 from rollout.fingerprint import combined_hash, tokenizer_hash, weight_files_hash
-from rollout.prompts import check_request, render_prompts
+from rollout.prompts import check_request, render_prompt, render_prompts
 from rollout.randomness import stream_keys
 from rollout.stopping import stop_token_ids
 from rollout.text import cut_after_stop, decode_text
@@ -113,6 +113,15 @@ class VllmEngine:
                 _Request(index, s, prompt, max_tokens, k) for s, k in zip(samples, keys, strict=True)
             ]
         return self._run(requests, sampling)
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """Longest prompt that leaves room for one token, in tokens."""
+        return int(self._require_open().model_config.max_model_len) - 1
+
+    def prompt_tokens(self, prompt: Prompt) -> int:
+        """Length of the rendered prompt, in tokens; raises `EngineError` for one that can't be rendered."""
+        return len(render_prompt(self.tokenizer, prompt))
 
     def load_weights(self, tensors: Iterable[tuple[str, Tensor]], version: int) -> None:
         """Give the workers new weights, named as in the transformers model; running requests are aborted.

@@ -422,3 +422,31 @@ def test_a_real_model_is_measured_once(tmp_path: Path) -> None:
     assert curate(config, engine=engine).rollouts_drawn == 0
     other = TransformersEngine(tiny_model(seed=1), character_tokenizer())
     assert curate(config, engine=other).rollouts_drawn == 12 * 4
+
+
+def test_prompts_that_leave_the_model_no_room_are_dropped_with_their_length(tmp_path: Path) -> None:
+    from rollout import Sampling, TransformersEngine
+    from tests.rollout.tiny import character_tokenizer, tiny_model
+
+    engine = TransformersEngine(tiny_model(), character_tokenizer())
+    room = engine.max_prompt_tokens
+    problems = ["1+" * ((length - 2) // 2) + "1=" for length in (room - 1, room + 1, 8)]
+    longest = max(problems, key=len)
+    rows = [{"problem": problem, "answer": str(problem.count("1"))} for problem in problems]
+    config = CurateConfig(
+        inputs=[str(write_rows(tmp_path / "sums.jsonl", rows))],
+        output=tmp_path / "set",
+        prompt=PLAIN,
+        sampling=Sampling(max_tokens=4),
+        guess=GuessConfig(tries=1, template="{problem}", most=1.0, max_tokens=2),
+        difficulty=DifficultyConfig(mode="fixed", rollouts=2, keep=(0.0, 1.0)),
+        workers=1,
+    )
+    result = curate(config, engine=engine)
+    assert result.count == 2
+    (dropped,) = [line for line in read_lineage(tmp_path / "set") if not line.kept]
+    assert dropped.reason == f"prompt too long: {len(longest)} tokens, the model takes {room} at most"
+    assert dropped.stage == "guess"
+    config = config.model_copy(update={"guess": GuessConfig(), "output": tmp_path / "unguessed"})
+    assert curate(config, engine=engine).count == 2
+    assert {line.stage for line in read_lineage(tmp_path / "unguessed")} == {"", "difficulty"}
