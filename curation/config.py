@@ -107,6 +107,13 @@ class DuplicateConfig(_Settings):
         le=1,
         description="Least Jaccard similarity of character 5-grams of near duplicates.",
     )
+    semantic: str = Field(
+        default="",
+        description="Name or folder of a sentence-transformers model that finds paraphrases as well; empty: none.",
+    )
+    semantic_threshold: float = Field(
+        default=0.95, gt=0, le=1, description="Least cosine of the embeddings of semantic duplicates."
+    )
     conflicts: Literal["drop", "majority", "first"] = Field(
         default="drop",
         description="Duplicates with different golds: drop them all, keep the gold of a strict majority (and "

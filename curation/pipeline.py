@@ -35,6 +35,7 @@ from curation.funnel import histogram, histogram_svg, print_funnel
 from curation.progress import StageProgress
 from curation.rollouts import RolloutStore
 from curation.row import Row, read_rows, write_rows
+from curation.semantic import require_encoder
 from curation.sources import files_of
 from curation.stage import DropLog, Reason, StageReport
 from curation.types import CuratedProblem, LineageRow, PassRate
@@ -174,7 +175,7 @@ class _Work:
 def _dropped(path: Path, stage: str, kept: Callable[[str], str | None]) -> Iterator[tuple[int, LineageRow]]:
     for ordinal, raw_id, source, reason in read_jsonl(path):
         merged_into = None
-        if " duplicate: of " in reason:
+        if reason.partition(": ")[0].endswith(" duplicate"):
             merged_into = kept(reason.rsplit(" of ", 1)[1])
         yield (
             ordinal,
@@ -196,6 +197,8 @@ def _check_names(config: CurateConfig) -> None:
     """Unknown verifiers and missing inputs are errors before anything runs."""
     for name in {config.verifier, *(source.verifier for source in config.sources)} - {""}:
         get_verifier(name)
+    if config.duplicates.semantic:
+        require_encoder()
     for location in [*config.inputs, *(source.path for source in config.sources)]:
         if not files_of(location) and location.startswith(("/", ".", "~")):
             raise InputError(f"{location}: no such file or folder")
@@ -356,7 +359,12 @@ def _finish(config: CurateConfig, work: _Work, drawn: int, console: Console | No
         work.run("balance", [config.balance.model_dump(mode="json"), config.seed], mix)
     work.run("split", [config.validation, config.seed], split)
     after = histogram(_rates(work.rows)) if before else []
-    kept = {row.raw_id for row in read_rows(work.rows) if row.duplicates}
+    kept = {
+        raw_id: row.raw_id
+        for row in read_rows(work.rows)
+        if row.duplicates
+        for raw_id in (row.raw_id, *row.duplicates)
+    }
     funnel = {
         "stages": [report.to_json() for report in work.reports],
         "histogram_before": before,
@@ -369,7 +377,7 @@ def _finish(config: CurateConfig, work: _Work, drawn: int, console: Console | No
     count = write_curated(
         config.output,
         (to_curated(row, config) for row in read_rows(work.rows)),
-        work.lineage(lambda raw_id: raw_id if raw_id in kept else None),
+        work.lineage(kept.get),
         card=write_card(config, work.reports, work.rows, before, after),
         config=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True),
         format=config.format,

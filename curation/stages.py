@@ -23,6 +23,7 @@ from curation.fields import to_row
 from curation.gold import GoldCheck, respond
 from curation.kinds import kinds_of
 from curation.row import Row, decode_row, read_rows
+from curation.semantic import embed, load_encoder, semantic_matches
 from curation.sources import Unreadable, read_source
 from curation.stage import DropLog, Reason
 from curation.text import repair, strip_instructions
@@ -151,6 +152,7 @@ def duplicates(source: Path, config: CurateConfig, log: DropLog) -> Iterator[Row
     merged: dict[int, list[str]] = {}
     for group in found.groups():
         _settle([(int(index), rows[index]) for index in group], found, config, drops, merged)
+    similar = _merge_semantic(rows, found, config, drops, merged) if settings.semantic else {}
     sizes = np.bincount(found.template, minlength=1)
     template_name = lru_cache(maxsize=4096)(lambda index: rows[index].raw_id)
     for index, row in enumerate(read_rows(source)):
@@ -159,6 +161,9 @@ def duplicates(source: Path, config: CurateConfig, log: DropLog) -> Iterator[Row
             log.drop(row, drops[index])
             continue
         row.duplicates = merged.get(index, [])
+        if index in similar:
+            row.facts["similar_to"] = similar[index]
+            log.report.notes["semantic duplicates with another gold kept"] += 1
         template = int(found.template[index])
         if sizes[template] > 1:
             row.facts["template"] = template_name(template)
@@ -228,6 +233,38 @@ def _merge(
         name = "exact duplicate" if found.exact[index] and found.exact[kept] else "near duplicate"
         drops[index] = Reason(name, f"of {first.raw_id}")
         merged.setdefault(kept, []).append(row.raw_id)
+
+
+def _merge_semantic(
+    rows: RowFile,
+    found: Duplicates,
+    config: CurateConfig,
+    drops: dict[int, Reason],
+    merged: dict[int, list[str]],
+) -> dict[int, str]:
+    """Drop paraphrases with the same gold; returns the raw id of the one that each other-gold row resembles."""
+    left = [index for index in range(len(found.parent)) if index not in drops]
+    encoder = load_encoder(config.duplicates.semantic)
+    vectors = embed((rows[index].problem for index in left), encoder)
+    matches = semantic_matches(
+        vectors,
+        found.template[left].tolist(),
+        lambda place: rows[left[place]].problem,
+        config.duplicates.semantic_threshold,
+    )
+    similar: dict[int, str] = {}
+    for place, earlier, cosine in matches:
+        index, kept = left[place], left[earlier]
+        if index in drops or kept in drops:
+            continue
+        row, first = rows[index], rows[kept]
+        if same_gold(first, row):
+            drops[index] = Reason("semantic duplicate", f"cosine {cosine:.3f} of {first.raw_id}")
+            merged.setdefault(kept, []).extend([row.raw_id, *merged.pop(index, [])])
+            similar.pop(index, None)
+        else:
+            similar.setdefault(index, first.raw_id)
+    return similar
 
 
 def same_gold(one: Row, other: Row) -> bool:
