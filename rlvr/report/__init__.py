@@ -33,13 +33,10 @@ def write_report(
         output: file to write; `report.html` in the run folder otherwise.
         samples: number of sample responses shown.
     """
+    from curation.files import atomic_write
     from rlvr.report.page import render
     from rlvr.report.sources import read_run
 
     output = output or Path(run) / "report.html"
-    text = render(read_run(Path(run), data=data, samples=samples))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    from curation.files import atomic_write
-
-    atomic_write(output, text)
+    atomic_write(output, render(read_run(Path(run), data=data, samples=samples)))
     return output
