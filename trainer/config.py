@@ -239,7 +239,7 @@ class VerifierConfig(Section):
 
 
 class TrainConfig(Section):
-    """A training run."""
+    """Train a policy on a curated set with DAPO; GRPO and Dr. GRPO are presets."""
 
     data: Path | None = Field(default=None, description="Curated data set folder to train on.")
     model: str = Field(default="", description="Folder or hub name of the model to start from.")
