@@ -70,6 +70,14 @@ _OPPOSED = [
 ]  # fmt: skip
 
 
+# "One" is left out: it is a pronoun as often as a number.
+_NUMBER_WORD_LIST = """
+two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty sixty seventy eighty ninety
+hundred thousand million half twice thrice double triple
+"""
+_NUMBER_WORDS = frozenset(_NUMBER_WORD_LIST.split())
+
+
 def _command(match: re.Match[str]) -> str:
     name = match.group(1)
     return f" {_SYNONYM.get(name, name)} "
@@ -168,6 +176,9 @@ class Comparable:
 
 
 def opposed(one: Comparable, other: Comparable) -> bool:
-    """Whether the two texts differ by words that turn a question into another one ("largest", "smallest")."""
+    """Whether the two texts differ by words that turn a question into another one: "largest" for "smallest",
+    or one number word for another."""
     changed = one.words ^ other.words
+    if changed & one.words & _NUMBER_WORDS and changed & other.words & _NUMBER_WORDS:
+        return True
     return len(changed) > 1 and any(pair <= changed for pair in _OPPOSED)

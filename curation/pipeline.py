@@ -42,7 +42,7 @@ from curation.types import CuratedProblem, LineageRow, PassRate
 from rollout import Engine, Sampling, create_engine
 from verifiers import InputError, Message, Problem, VerifierPool, get_verifier
 
-VERSION = 1
+VERSION = 2
 """Changes with the stages' rules, so that work of an older version is not taken for the same."""
 
 LARGEST_TEMPLATE = 32

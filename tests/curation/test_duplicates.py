@@ -32,6 +32,10 @@ OTHER = [
     ("What is 3+5-2?", "What is 3+5-3?"),
     ("What is 3+5-2?", "What is 13+5-2?"),
     ("Find the largest n with n! below 1000.", "Find the smallest n with n! below 1000."),
+    (
+        "A drawer contains ten yellow socks, eight blue socks and four pink socks; pick 2 pairs.",
+        "A drawer contains ten yellow socks, eight blue socks and one hundred pink socks; pick 2 pairs.",
+    ),
     ("A shop sells 3 red pens for 5 dollars.", "A shop sells 4 red pens for 5 dollars."),
 ]
 
