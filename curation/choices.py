@@ -32,6 +32,11 @@ _NOT_AN_ANSWER = re.compile(
     re.IGNORECASE,
 )
 _BLANK_END = re.compile(r"(?:\(\s*\)|_{2,}|\$*\\(?:underline|qquad)[^$]*\$*|[:=])\s*[.?]?\s*\Z")
+_PHRASE = re.compile(r"[a-z]{2,} [a-z]{2,}", re.IGNORECASE)
+# "The ones digit of ... is ．": the blank of a statement stands at its end.
+_ENDS_IN_BLANK = re.compile(
+    r"(?:(?<=\bis)|(?<=\bare)|(?<=\bequals)|(?<=\bequal to)|(?<==)|(?<==\$)|(?<==\$\$))\s*．\s*\Z"
+)
 _ASKS = re.compile(
     r"\?|\b(?:find|compute|calculate|what|how (?:many|much|long|far|old|fast|tall|big)|evaluate|determine|"
     r"simplify|solve)\b",
@@ -126,7 +131,10 @@ def close(row: Row) -> str | None:
     if not re.search(r"\d|^\$?\\?[a-z](?:\^|\$|$)|\\frac|\\pi|\\sqrt", chosen):
         return f"the right option is a word ({chosen[:40]!r})"
     question = _BLANK_END.sub("", text).strip()
-    if not _ASKS.search(question):
+    blank = None if _ASKS.search(question) else _ENDS_IN_BLANK.search(text)
+    if blank is not None and not _PHRASE.search(chosen):
+        text = f"{text[: blank.start()].rstrip()} ____. Fill in the blank."
+    elif not _ASKS.search(question):
         return "it is not a question without its options"
     row.original.setdefault("problem", row.problem)
     row.original.setdefault("answer", row.answer or "")

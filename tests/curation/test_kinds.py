@@ -112,12 +112,30 @@ def test_a_question_with_options_becomes_a_closed_one() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "question"),
+    [
+        (
+            "The ones digit of $$2\\times3$$ is． ",
+            "The ones digit of $$2\\times3$$ is ____. Fill in the blank.",
+        ),
+        ("$$2\\times3=$$． ", "$$2\\times3=$$ ____. Fill in the blank."),
+    ],
+)
+def test_a_statement_that_ends_in_a_blank_is_a_question(text: str, question: str) -> None:
+    row = Row(0, "s:1", "s", text, "B", options=["5", "6"])
+    assert close(row) is None
+    assert (row.problem, row.answer, row.original["problem"]) == (question, "6", text)
+
+
+@pytest.mark.parametrize(
     ("text", "options", "answer"),
     [
         ("Which of these is prime?", ["21", "23"], "B"),
         ("What is 2+2?", ["3", "None of the above"], "B"),
         ("What colour is made?", ["red", "blue"], "A"),
         ("What is 2+2?", ["3", "4"], "F"),
+        ("A property of multiples of $$4$$ is ．", ["They end in 8", "they are even"], "A"),
+        ("It is true that multiples of $$4$$ end in $$4$$．", ["4", "5"], "A"),
     ],
 )
 def test_what_needs_its_options_is_not_converted(text: str, options: list[str], answer: str) -> None:
