@@ -24,7 +24,7 @@ $(RUN_ENV)/.installed: pyproject.toml $(CONSTRAINTS)
 $(DEV_ENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	@echo "Making $(DEV_ENV): the toolkit with its test tools (some minutes the first time)"
 	$(PYTHON) -m venv $(DEV_ENV)
-	$(DEV_ENV)/bin/python -m $(PIP_INSTALL) '.[train,lora,docker,dev]'
+	$(DEV_ENV)/bin/python -m $(PIP_INSTALL) '.[train,lora,semantic,docker,dev]'
 	@touch $@
 
 demo: $(RUN_ENV)/.installed

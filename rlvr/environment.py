@@ -18,6 +18,7 @@ EXTRA_OF = {
     "docker": "docker",
     "ray": "ray",
     "peft": "lora",
+    "sentence_transformers": "semantic",
 }
 """The extra of this distribution that brings a package."""
 

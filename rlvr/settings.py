@@ -123,7 +123,6 @@ def load_config(
             cli_implicit_flags=True,
             cli_hide_none_type=True,
             cli_avoid_json=True,
-            nested_model_default_partial_update=True,
             extra="forbid",
             protected_namespaces=(),
         )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rlvr.cli import COMMANDS, main
 from rlvr.settings import load_config
+from trainer.config import TrainConfig
 from verifiers import InputError
 
 
@@ -70,6 +71,16 @@ def test_only_given_fields_count_as_set() -> None:
 
 def test_the_result_is_the_plain_model() -> None:
     assert type(load("here")) is Example
+
+
+def test_a_flag_beside_a_preset_changes_that_field_and_no_other(tmp_path: Path) -> None:
+    file = tmp_path / "train.yaml"
+    file.write_text("preset: grpo\nobjective: {dual_clip: 5.0}\n")
+    arguments = ["--output", "run", "--config", str(file), "--objective.clip-low", "0.1"]
+    config = load_config(TrainConfig, arguments, command="train")
+    preset = TrainConfig(output=Path("run"), preset="grpo")
+    assert config.objective == preset.objective.model_copy(update={"clip_low": 0.1, "dual_clip": 5.0})
+    assert config.dynamic_sampling == preset.dynamic_sampling
 
 
 @pytest.mark.parametrize(
