@@ -149,7 +149,8 @@ def test_requests_run_at_once_up_to_the_limit_and_not_far_ahead_of_the_reader(st
             next(completions)
         time.sleep(0.5)
         seen = log(address)
-    assert seen["most_at_once"] == 8
+    # The server counts a request until after its answer is written, when the next may be on its way.
+    assert 8 <= seen["most_at_once"] <= 9
     assert len(seen["bodies"]) <= 20 + 2 * 8 + 1
 
 

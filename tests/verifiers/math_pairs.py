@@ -1,6 +1,8 @@
 """Pairs of answers by kind, written for these tests: equal ones, and different ones that look alike."""
 
 EQUAL = [
+    ("\\max(a, b)", "\\frac{a+b+|a-b|}{2}"),
+    ("\\min(m, k+1)", "\\min(k + 1, m)"),
     ("C", "C Cecile"),
     ("C", "(C) \\frac{1}{2}"),
     ("c_1e^x+c_2", "C_1e^{x}+C_2"),
@@ -172,6 +174,10 @@ EQUAL = [
     ("\\frac{5}{12}\\text{ or }0.41\\overline{6}", "\\frac{5}{12}"),
 ]
 DIFFERENT = [
+    ("\\min(k+2, m)", "\\min(k + 1, m)"),
+    ("\\max(a, b)", "\\min(a, b)"),
+    ("\\min(a, b, c)", "\\min(a, b, c+1)"),
+    ("|x|", "x"),
     ("0.13.\\overline{35625}", "0.13"),
     ("A", "A \\cup B"),
     ("A", "(A) \\cup (B)"),

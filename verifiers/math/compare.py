@@ -29,6 +29,8 @@ _RANGES = (
     (11.0, 19.0), (0.02, 0.3),
 )  # fmt: skip
 _ENOUGH = 4
+_EVERY = 1000
+"""More points than there are: every one that has a value must agree."""
 LONG_DECIMAL = 12
 """Significant digits from which a decimal is taken for a computed value rather than for an exact number."""
 
@@ -45,6 +47,13 @@ def points(names: Sequence[str]) -> Iterator[dict[str, Fraction]]:
         yield {name: _coordinate(name, index, low, high) for name in names}
     for index in range(20, 23):
         yield {name: _coordinate(name, index, -3.0, 3.0) for name in names}
+
+
+def branch_points(names: Sequence[str]) -> Iterator[dict[str, Fraction]]:
+    """Many points of both signs, in every order of the coordinates: each branch of a min or max is met."""
+    yield from points(names)
+    for index in range(40, 64):
+        yield {name: _coordinate(name, index, -9.0, 9.0) for name in names}
 
 
 def integer_points(names: Sequence[str]) -> Iterator[dict[str, Fraction]]:
@@ -133,14 +142,15 @@ def _same(left: Node, right: Node, *, degree_is_unit: bool) -> bool | None:
             [{}], left, right, real=not complex_wanted, tolerance=tolerance, unit=degree_is_unit, enough=1
         )
         return _unless_opaque(found, left, right)
+    branched = has_head(left, _BRANCHED) or has_head(right, _BRANCHED)
     found = _same_at(
-        points(names),
+        branch_points(names) if branched else points(names),
         left,
         right,
         real=not complex_wanted,
         tolerance=tolerance,
         unit=degree_is_unit,
-        enough=_ENOUGH,
+        enough=_EVERY if branched else _ENOUGH,
     )
     if found is None and not complex_wanted:
         found = _same_at(
@@ -154,6 +164,7 @@ def _same(left: Node, right: Node, *, degree_is_unit: bool) -> bool | None:
 
 
 _STEPPED = frozenset({"floor", "ceil", "mod", "gcd", "lcm"})
+_BRANCHED = frozenset({"min", "max", "abs", "sgn"})
 _OPAQUE = frozenset({"int", "lim", "sum", "prod"})
 
 
