@@ -47,15 +47,10 @@ def _extracted(verdicts: Mapping[str, Verdict]) -> str | None:
     return next((v.extracted for v in reversed(list(verdicts.values())) if v.extracted is not None), None)
 
 
-@dataclass(frozen=True)
-class AllOf:
-    """Correct (+1) only if every part is; otherwise -1 with the status of the first part that is not."""
+class _OfParts:
+    """What a composition of named parts owes the pool: their limits together, and their warm-up."""
 
     parts: Mapping[str, Verifier]
-    name: str = field(default="all_of", init=False)
-
-    def __post_init__(self) -> None:
-        _check("AllOf", self.parts)
 
     @property
     def worker_limits(self) -> WorkerLimits:
@@ -65,6 +60,17 @@ class AllOf:
     def warm_up(self) -> None:
         """Warm up every part."""
         _warm_up(self.parts)
+
+
+@dataclass(frozen=True)
+class AllOf(_OfParts):
+    """Correct (+1) only if every part is; otherwise -1 with the status of the first part that is not."""
+
+    parts: Mapping[str, Verifier]
+    name: str = field(default="all_of", init=False)
+
+    def __post_init__(self) -> None:
+        _check("AllOf", self.parts)
 
     def verify(self, response: str, problem: Problem | str) -> Verdict:
         """Judge by every part."""
@@ -86,7 +92,7 @@ class AllOf:
 
 
 @dataclass(frozen=True)
-class WeightedSum:
+class WeightedSum(_OfParts):
     """Reward is the sum of the parts' rewards times their weights; correct where the sum reaches `threshold`.
 
     With weights that add up to 1 and parts of +1 and -1 the reward stays within [-1, 1].
@@ -103,15 +109,6 @@ class WeightedSum:
             raise InputError(
                 f"WeightedSum: parts {sorted(self.parts)} but weights for {sorted(self.weights)}"
             )
-
-    @property
-    def worker_limits(self) -> WorkerLimits:
-        """The limits of all parts together."""
-        return _combined_limits(self.parts)
-
-    def warm_up(self) -> None:
-        """Warm up every part."""
-        _warm_up(self.parts)
 
     def verify(self, response: str, problem: Problem | str) -> Verdict:
         """Judge by every part and add up."""

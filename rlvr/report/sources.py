@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -147,15 +148,14 @@ def pick_samples(folder: Path, count: int) -> list[Sample]:
 
 def _spread(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """One row for each problem: the first of it."""
-    seen: set[str] = set()
-    return [row for row in rows if not (row["problem_id"] in seen or seen.add(row["problem_id"]))]  # type: ignore[func-returns-value]
+    first: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        first.setdefault(row["problem_id"], row)
+    return list(first.values())
 
 
 def _alternate(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    mixed: list[dict[str, Any]] = []
-    for index in range(max(len(first), len(second))):
-        mixed += [*first[index : index + 1], *second[index : index + 1]]
-    return mixed
+    return [row for pair in itertools.zip_longest(first, second) for row in pair if row is not None]
 
 
 def _sample(row: dict[str, Any]) -> Sample:
