@@ -9,13 +9,16 @@ weights: gradients are summed, not averaged, since each token's weight in the lo
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from verifiers import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +29,26 @@ class World:
     size: int = 1
 
     @classmethod
-    def from_environment(cls) -> World:
-        """Join the processes that torchrun started; alone where there are none."""
-        size = int(os.environ.get("WORLD_SIZE", "1"))
-        if size == 1:
-            return cls()
-        if not dist.is_initialized():
+    @contextmanager
+    def join(cls) -> Iterator[World]:
+        """The processes that torchrun started, until the block ends; alone where there are none.
+
+        A process that just exits leaves threads of its group behind, which now and then abort it. So the
+        group is left here, after all have arrived; one that the caller made stays the caller's.
+        """
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            yield cls()
+        elif dist.is_initialized():
+            yield cls(dist.get_rank(), dist.get_world_size())
+        else:
+            _take_own_gpu()
             # Gloo for the control messages and CPU gradients, NCCL for those of GPUs.
             dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
-        return cls(dist.get_rank(), dist.get_world_size())
+            try:
+                yield cls(dist.get_rank(), dist.get_world_size())
+                dist.all_reduce(torch.zeros(1))
+            finally:
+                dist.destroy_process_group()
 
     def share(self, message: Any = None) -> Any:
         """The first process's `message`, in every process."""
@@ -61,3 +75,17 @@ class World:
         dist.all_gather_object(gathered, values)
         names = {name: None for part in gathered for name in part}
         return {name: sum(part.get(name, 0.0) for part in gathered) for name in names}
+
+
+def _take_own_gpu() -> None:
+    """Let `cuda` mean another GPU in each process of this machine.
+
+    Raises:
+        InputError: there are fewer GPUs than processes.
+    """
+    if not torch.cuda.is_available():
+        return
+    place, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if place >= gpus:
+        raise InputError(f"torchrun: process {place + 1} of this machine has no GPU, it shows {gpus}")
+    torch.cuda.set_device(place)

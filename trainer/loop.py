@@ -74,31 +74,31 @@ def train(
         InputError: data, model or run folder are not what they should be.
         SamplingError: too few groups are mixed.
     """
-    world = World.from_environment()
-    if world.rank > 0:
-        follow(config, engine, world)
-        return result_of(config)
-    with open_run(config, engine, problems, eval_sets, console, world) as run:
-        if run.start == 0:
-            run.evaluate(0)
-        for step in range(run.start + 1, config.steps + 1):
-            rollout = run.sample(step)
-            rewards = [shaped_rewards(group, run.shaping) for group in rollout.groups]
-            advantages = advantages_of(rewards, config.advantage)
-            samples = learning_samples(rollout.groups, advantages, config.reward.filter_truncated)
+    with World.join() as world:
+        if world.rank > 0:
+            follow(config, engine, world)
+            return result_of(config)
+        with open_run(config, engine, problems, eval_sets, console, world) as run:
+            if run.start == 0:
+                run.evaluate(0)
+            for step in range(run.start + 1, config.steps + 1):
+                rollout = run.sample(step)
+                rewards = [shaped_rewards(group, run.shaping) for group in rollout.groups]
+                advantages = advantages_of(rewards, config.advantage)
+                samples = learning_samples(rollout.groups, advantages, config.reward.filter_truncated)
 
-            began = time.monotonic()
-            update = run.update(samples, step)
-            seconds_update = time.monotonic() - began
+                began = time.monotonic()
+                update = run.update(samples, step)
+                seconds_update = time.monotonic() - began
 
-            write_record(config.output / "rollouts", rollout, rewards, advantages)
-            run.record(train_row(rollout, update, run.sampler.order.progress, seconds_update))
-            last = step == config.steps
-            accuracy = run.evaluate(step) if last or step % config.evaluation.every == 0 else None
-            if last or step % config.checkpoint.every == 0 or run.checkpoints.would_be_best(accuracy):
-                run.save(step, accuracy)
+                write_record(config.output / "rollouts", rollout, rewards, advantages)
+                run.record(train_row(rollout, update, run.sampler.order.progress, seconds_update))
+                last = step == config.steps
+                accuracy = run.evaluate(step) if last or step % config.evaluation.every == 0 else None
+                if last or step % config.checkpoint.every == 0 or run.checkpoints.would_be_best(accuracy):
+                    run.save(step, accuracy)
         # The other processes see the end when the run closes, and then find its files complete.
-    return result_of(config)
+        return result_of(config)
 
 
 def result_of(config: TrainConfig) -> TrainResult:

@@ -22,13 +22,13 @@ from tests.trainer.test_learner import make_learner, random_samples
 from tests.trainer.toy import make_model
 from trainer.distributed import World
 torch.set_num_threads(1)
-world = World.from_environment()
 model = make_model(layers=2).double()
 learner = make_learner(model, {"mini_batch": 12, "micro_batch_tokens": 40, "epochs": 2})
-learner.world = world
 samples = random_samples(6, 4)
-for step in (1, 2):
-    statistics = learner.update(samples, step)
+with World.join() as world:
+    learner.world = world
+    for step in (1, 2):
+        statistics = learner.update(samples, step)
 weights = torch.cat([weight.detach().flatten() for weight in model.parameters()])
 found = {"weights": weights, "loss": statistics.loss, "means": statistics.means}
 torch.save(found, f"{sys.argv[1]}/{world.rank}.pt")
