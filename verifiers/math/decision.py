@@ -14,7 +14,7 @@ from verifiers.math.evaluate import ExhaustedError, start_budget
 from verifiers.math.normalisation import canonical_latex, squeezed
 from verifiers.math.numbers import parse_rational, rounds_to
 from verifiers.math.parser import UnparsedError, parse
-from verifiers.math.structures import Decider, Options, Outcome
+from verifiers.math.structures import Decider, Outcome
 from verifiers.math.syntax import Node, Num
 from verifiers.math.text import (
     choice,
@@ -27,6 +27,7 @@ from verifiers.math.text import (
     without_qualifier,
     without_statement,
 )
+from verifiers.math.values import Options
 
 __all__ = ["UNREADABLE", "Options", "Outcome", "decide"]
 

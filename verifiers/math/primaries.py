@@ -1,29 +1,23 @@
-"""The innermost parts of an answer: numbers, letters, brackets, commands, functions, environments."""
+"""The innermost parts of an answer: numbers, letters, words, and what each command begins."""
 
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
 from fractions import Fraction
 
+from verifiers.math.functions import Functions
 from verifiers.math.syntax import (
     Call,
     Group,
-    Logic,
-    Matrix,
     Node,
     Num,
     Quantity,
     Relation,
-    SetBuilder,
     Sym,
-    Text,
 )
-from verifiers.math.tokens import DEEPEST, Cursor, Token, UnparsedError, tokenize
-from verifiers.math.units import RAW_UNITS
+from verifiers.math.tokens import DEEPEST, Token, UnparsedError, tokenize
 from verifiers.math.vocabulary import (
     ACCENTS,
-    CLOSERS,
     CURRENCIES,
     ENGLISH,
     FUNCTIONS,
@@ -35,44 +29,8 @@ from verifiers.math.vocabulary import (
 )
 
 
-class Primaries(Cursor, ABC):
-    """Reads one primary; the larger grammar is below it in `parser`."""
-
-    @abstractmethod
-    def item(self) -> Node:
-        """One item of a list."""
-
-    @abstractmethod
-    def items(self, closers: tuple[str, ...]) -> tuple[list[Node], list[str]]:
-        """Items up to one of `closers`, and the separators between them."""
-
-    @abstractmethod
-    def sum(self) -> Node:
-        """A sum of products."""
-
-    @abstractmethod
-    def product(self) -> Node:
-        """A product of powers."""
-
-    @abstractmethod
-    def power(self) -> Node:
-        """A primary with its powers and marks."""
-
-    @abstractmethod
-    def signed_power(self) -> Node:
-        """A power with a sign before it."""
-
-    @abstractmethod
-    def power_argument(self) -> Node:
-        """What stands behind ^."""
-
-    @abstractmethod
-    def postfix(self, node: Node, *, factorial_only: bool = False) -> Node:
-        """`node` with the marks behind it."""
-
-    @abstractmethod
-    def subscript(self, node: Node) -> Node:
-        """`node` with its index."""
+class Primaries(Functions):
+    """Reads one primary: a number, a letter, a bracket, a command."""
 
     def primary(self) -> Node:
         """One primary, with the depth counted."""
@@ -232,93 +190,6 @@ class Primaries(Cursor, ABC):
             return self.subscript(name) if self.at("_") else name
         raise UnparsedError(f"the words {value!r}")
 
-    def sign(self, value: str) -> Node:
-        """A bracket or a bar."""
-        if value in "([":
-            return self.bracketed(value)
-        if value == "{":
-            return self.plain_braces()
-        if value == "|":
-            self.no_bar += 1
-            inner = self.item()
-            self.no_bar -= 1
-            self.expect("|")
-            return Call("abs", (inner,))
-        raise UnparsedError(f"{value!r} where a value should be")
-
-    def plain_braces(self) -> Node:
-        """Braces without backslashes: grouping, or a set in plain text."""
-        if self.accept("}"):
-            if self.position >= len(self.tokens) or self.position == 2:
-                return Group("{", "}", ())
-            return self.primary()
-        bar, self.no_bar = self.no_bar, 0
-        items, separators = self.items(("}",))
-        self.expect("}")
-        self.no_bar = bar
-        if len(items) == 1 and not separators:
-            return items[0]
-        return Group("{", "}", tuple(items))
-
-    def bracketed(self, opener: str) -> Node:
-        """What stands in parentheses or square brackets."""
-        closers = CLOSERS[opener]
-        bar, self.no_bar = self.no_bar, 0
-        colon, self.no_colon = self.no_colon, 0
-        if self.at(*closers):
-            closer = self.take().value
-            self.no_bar, self.no_colon = bar, colon
-            return Group(opener, closer, ())
-        items, separators = self.items(closers)
-        closer = self.expect(*closers)
-        self.no_bar, self.no_colon = bar, colon
-        if (
-            len(items) == 1
-            and not separators
-            and opener in ("(", "[")
-            and (opener, closer) in (("(", ")"), ("[", "]"))
-        ):
-            inner = items[0]
-            # Parentheses around a sum are not needed in a tree; around a relation they are a group of one.
-            return inner if not isinstance(inner, (Group,)) else Group(opener, closer, (inner,))
-        return Group(opener, closer, tuple(items))
-
-    def set_braces(self) -> Node:
-        """What stands between \\{ and \\}: items, or a subject and its condition."""
-        if self.accept("\\}"):
-            return Group("{", "}", ())
-        outer = self.no_bar, self.no_colon
-        self.no_bar = self.no_colon = 1
-        items, _ = self.items(("\\}", "|", "\\mid", ":"))
-        if self.accept("|", "\\mid", ":"):
-            self.no_bar = self.no_colon = 0
-            subject = items[0] if len(items) == 1 else Group("", "", tuple(items))
-            conditions, words = self.items(("\\}",))
-            self.expect("\\}")
-            self.no_bar, self.no_colon = outer
-            operator = "or" if "or" in words else "and"
-            condition = conditions[0] if len(conditions) == 1 else Logic(operator, tuple(conditions))
-            return SetBuilder(subject, condition)
-        self.expect("\\}")
-        self.no_bar, self.no_colon = outer
-        return Group("{", "}", tuple(items))
-
-    def argument(self) -> Node:
-        """A TeX argument: braces, or the next token (\\frac12 takes one digit)."""
-        if self.at("{"):
-            return self.braced()
-        token = self.peek()
-        if token is not None and token.kind == "number" and len(token.value) > 1 and token.value.isdigit():
-            self.tokens[self.position : self.position + 1] = [
-                Token("number", token.value[0], token.spaced), Token("number", token.value[1:], False)
-            ]  # fmt: skip
-        if token is not None and token.kind == "word" and len(token.value) > 1:
-            self.tokens[self.position : self.position + 1] = [
-                Token("word", token.value[0], token.spaced), Token("word", token.value[1:], False)
-            ]  # fmt: skip
-            return Sym(self.take().value)
-        return self.primary()
-
     def command(self, value: str) -> Node:
         """What a command begins."""
         name = value[1:]
@@ -378,242 +249,6 @@ class Primaries(Cursor, ABC):
         if name in ("\\", "&"):
             raise UnparsedError("a line break")
         raise UnparsedError(f"the command {value!r}")
-
-    def accent(self, name: str) -> Node:
-        """A name with a bar, hat or arrow."""
-        self.expect("{") if self.at("{") else None
-        parts: list[str] = []
-        depth = 1
-        while depth:
-            token = self.take()
-            depth += (token.value == "{") - (token.value == "}")
-            if depth:
-                parts.append(token.value)
-            if depth == 1 and not parts:
-                continue
-            if self.position >= len(self.tokens) and depth:
-                break
-        letters = "".join(parts)
-        if not letters:
-            raise UnparsedError("an accent over nothing")
-        node: Node = Sym(f"\\{name} {letters}")
-        if self.at("_"):
-            node = self.subscript(node)
-        return self.applied(node)
-
-    def prefixed(self, value: str) -> Node:
-        """\\angle ABC, \\Delta p: one name."""
-        letters: list[str] = []
-        while (token := self.peek()) is not None and (
-            token.kind == "word" or (token.kind == "command" and token.value[1:] in GREEK)
-        ):
-            if token.kind == "word" and len(token.value) > 3:
-                break
-            if value == "\\Delta" and letters:
-                break
-            letters.append(self.take().value)
-            if self.at("_"):
-                named = self.subscript(Sym(letters[-1]))
-                letters[-1] = named.name if isinstance(named, Sym) else letters[-1]
-        return Sym(f"{value} {''.join(letters)}".strip())
-
-    def root(self) -> Node:
-        """A square root or one with an index."""
-        if self.accept("["):
-            index = self.item()
-            self.expect("]")
-            return Call("root", (self.root_argument(), index))
-        return Call("sqrt", (self.root_argument(),))
-
-    def root_argument(self) -> Node:
-        """What stands under a root sign."""
-        if self.at("{"):
-            return self.braced()
-        return self.primary()
-
-    def function(self, name: str) -> Node:
-        """A function with its power, base and argument."""
-        if name == "sqrt":
-            return self.root()
-        if self.at("=") and name in ("max", "min", "sup", "inf"):
-            return Sym(f"\\{name}")
-        power: Node | None = None
-        base: Node | None = None
-        while self.at("^", "_"):
-            if self.take().value == "^":
-                power = self.power_argument()
-            else:
-                base = self.braced() if self.at("{") else self.argument()
-        arguments = self.function_arguments(name)
-        if base is not None:
-            if name != "log":
-                raise UnparsedError(f"{name} with an index")
-            node: Node = Call("log", (*arguments, base))
-        else:
-            node = Call(name, arguments)
-        if power is None:
-            return node
-        minus_one = isinstance(power, Call) and power.head == "neg" and power.args[0] == Num(Fraction(1))
-        if minus_one and name in ("sin", "cos", "tan", "cot", "sec", "csc"):
-            return Call("arc" + name, arguments)
-        return Call("pow", (node, power))
-
-    def function_arguments(self, name: str) -> tuple[Node, ...]:
-        """The arguments of a function, with or without parentheses."""
-        if self.at("(", "["):
-            group = self.primary()
-            if (
-                isinstance(group, Group)
-                and group.opener in "(["
-                and name in ("gcd", "lcm", "max", "min", "log")
-            ):
-                return group.items
-            return (group,)
-        # Without parentheses the argument is the product up to the next sign or function: \cos 3x, \sin \frac t4.
-        sign = self.leading_sign()
-        factors = [self.power()]
-        while (token := self.peek()) is not None:
-            if (
-                token.kind == "word"
-                and token.value.lower() in (FUNCTIONS | {"and", "or", "for", "where"})
-                and len(token.value) > 1
-            ):
-                break
-            if token.kind == "command" and (
-                token.value[1:] in FUNCTIONS or token.value in ("\\sum", "\\int", "\\prod", "\\mathbb")
-            ):
-                break
-            if token.kind == "word" and (token.value in RAW_UNITS):
-                break
-            if token.kind == "text":
-                break
-            if token.value in ("(", "[") and token.kind == "sign":
-                if not factors:
-                    break
-                if isinstance(factors[-1], Sym) and not token.spaced:
-                    break
-                break
-            if self.at("/"):
-                self.position += 1
-                factors[-1] = Call("div", (factors[-1], self.power()))
-                continue
-            if not self.starts_factor() or (token.kind == "sign" and token.value == "|"):
-                break
-            factors.append(self.power())
-        node = factors[0]
-        for factor in factors[1:]:
-            node = Call("mul", (node, factor))
-        for mark in reversed(sign):
-            node = Call("neg", (node,)) if mark == "-" else Call("pm", (node,)) if mark != "+" else node
-        return (node,)
-
-    def binder(self, name: str) -> Node:
-        """Sums, products, integrals and limits: kept as they are written."""
-        lower: Node = Text("")
-        upper: Node = Text("")
-        while self.at("_", "^"):
-            if self.take().value == "_":
-                lower = self.braced_relation()
-            else:
-                upper = self.power_argument()
-        if name in ("int", "iint", "oint"):
-            body = self.sum()
-            return Call("int", (Sym("\\int"), body, lower, upper))
-        body = self.product()
-        variable: Node = Sym("\\none")
-        if isinstance(lower, Relation) and isinstance(lower.terms[0], Sym):
-            variable = lower.terms[0]
-            lower = lower.terms[1]
-        return Call(name, (variable, body, lower, upper))
-
-    def braced_relation(self) -> Node:
-        """What stands under a sum or limit sign."""
-        if not self.at("{"):
-            return self.argument()
-        self.position += 1
-        node = self.item()
-        self.expect("}")
-        return node
-
-    def environment(self) -> Node:
-        """A matrix environment."""
-        self.expect("{")
-        name = ""
-        while not self.at("}"):
-            name += self.take().value
-        self.expect("}")
-        if name not in (
-            "pmatrix",
-            "bmatrix",
-            "matrix",
-            "vmatrix",
-            "Bmatrix",
-            "array",
-            "smallmatrix",
-            "cases",
-        ):
-            raise UnparsedError(f"the environment {name!r}")
-        if name == "array" and self.at("{"):
-            while not self.accept("}"):
-                self.position += 1
-                if self.peek() is None:
-                    raise UnparsedError("an open array")
-        bar, self.no_bar = self.no_bar, 0
-        rows: list[list[Node]] = [[]]
-        while not self.at("\\end"):
-            if self.accept("\\\\"):
-                rows.append([])
-            elif self.accept("&") or self.accept("\\hline"):
-                continue
-            else:
-                rows[-1].append(self.item())
-            if sum(map(len, rows)) > 900:
-                raise UnparsedError("a matrix of more than 900 cells")
-        self.no_bar = bar
-        self.position += 1
-        self.expect("{")
-        while not self.accept("}"):
-            self.take()
-        if rows and not rows[-1]:
-            rows.pop()
-        if name == "cases":
-            raise UnparsedError("cases")
-        if not rows or not rows[0] or len({len(row) for row in rows}) != 1:
-            raise UnparsedError("a matrix with rows of different length")
-        matrix = Matrix(tuple(tuple(row) for row in rows))
-        return Call("det", (matrix,)) if name == "vmatrix" else matrix
-
-    def braced(self) -> Node:
-        """What stands in braces."""
-        self.expect("{")
-        if self.accept("}"):
-            raise UnparsedError("empty braces")
-        if self.at("\\circ") and (closing := self.peek(1)) is not None and closing.value == "}":
-            self.position += 2
-            return Sym("\\circ")
-        if self.at("\\prime"):
-            self.position += 1
-            while self.accept("\\prime"):
-                pass
-            self.expect("}")
-            return Sym("\\prime")
-        node = self.item()
-        self.expect("}")
-        return node
-
-    def leading_sign(self) -> list[str]:
-        """The signs before a term."""
-        signs: list[str] = []
-        while self.at("+", "-", "\\pm", "\\mp"):
-            signs.append(self.take().value)
-            if self.at("/") and signs[-1] == "+":
-                # "+/-" in plain text.
-                self.position += 1
-                self.expect("-")
-                signs[-1] = "\\pm"
-            if len(signs) > 8:
-                raise UnparsedError("a row of signs")
-        return signs
 
 
 def _fraction(text: str) -> Fraction:

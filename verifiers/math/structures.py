@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from verifiers.math import compare
-from verifiers.math.evaluate import NotExactError, TooLargeError, exact
-from verifiers.math.numbers import rounds_to
 from verifiers.math.realsets import NoSetError, real_set, same_set
+from verifiers.math.relations import RESTATING, Relations
 from verifiers.math.shapes import (
     CONTRADICTION,
-    Named,
-    approximates,
-    arbitrary_constants,
     closed_form,
     expand_pm,
     has_pm,
     is_computation,
     is_list,
-    is_scalar,
     items_of,
     matrix_cells,
     mentions_matrix,
     name_in,
-    only_units,
-    periodic_parameters,
-    ratio_terms,
     same_name,
-    same_symbol,
     shows_approximation,
-    split_quantity,
     unwrap,
     value_of,
     vector_entries,
-    with_letter_unit,
     without_declaration,
 )
 from verifiers.math.syntax import (
-    Based,
     Call,
     Group,
     Logic,
@@ -50,13 +36,9 @@ from verifiers.math.syntax import (
     Quantity,
     Relation,
     SetBuilder,
-    Sym,
-    Text,
-    substitute,
     variables,
     walk,
 )
-from verifiers.math.units import convert
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +48,6 @@ class Outcome:
     equal: bool | None
     rule: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What may be tolerated beyond equality."""
-
-    rounding: bool = False
-    """Accept a value that rounds to the gold decimal at the digits that the gold shows."""
-
-
-_RESTATING = frozenset({"int", "lim", "sum", "prod", "gcd", "lcm", "mod", "det"})
 
 
 _STEPS = frozenset({"floor", "ceil", "abs"})
@@ -102,11 +73,8 @@ _FUNCTION_HEADS = frozenset(
 )
 
 
-class Decider:
+class Decider(Relations):
     """Compares two trees under the same options."""
-
-    def __init__(self, options: Options) -> None:
-        self.options = options
 
     def decide(self, ours: Node, theirs: Node) -> Outcome:
         """The outcome for an answer and a gold answer."""
@@ -128,7 +96,7 @@ class Decider:
         for node in walk(final):
             if not isinstance(node, Call):
                 continue
-            if node.head in _RESTATING and not compare.has_head(theirs, frozenset({node.head})):
+            if node.head in RESTATING and not compare.has_head(theirs, frozenset({node.head})):
                 return f"the answer leaves the operation {node.head!r} undone"
             if node.head in _STEPS and isinstance(theirs, Num):
                 return f"the answer leaves {node.head} of a number undone"
@@ -152,9 +120,7 @@ class Decider:
         if is_computation(ours) and is_computation(theirs) and ours != theirs:
             # A chain of computations is the answer itself, not only its last value.
             return None
-        undone = [
-            isinstance(n, Relation) and compare.has_head(n.terms[0], _RESTATING) for n in (ours, theirs)
-        ]
+        undone = [isinstance(n, Relation) and compare.has_head(n.terms[0], RESTATING) for n in (ours, theirs)]
         if all(undone):
             assert isinstance(ours, Relation)
             assert isinstance(theirs, Relation)
@@ -189,68 +155,6 @@ class Decider:
         if isinstance(ours, Call) and isinstance(theirs, Call) and "congruent" in (ours.head, theirs.head):
             return self.in_order(ours.args, theirs.args) if ours.head == theirs.head else False
         return self.equal_values(ours, theirs)
-
-    def equal_named(
-        self, ours: Node, ours_named: Named | None, theirs: Node, theirs_named: Named | None
-    ) -> bool | None:
-        """x = 3 against 3, f(x) = 2x against f(t) = 2t."""
-        if ours_named and theirs_named:
-            renamed = same_name(ours_named, theirs_named)
-            if renamed is not None:
-                value = substitute(ours_named.value, renamed) if renamed else ours_named.value
-                return self.equal(value, theirs_named.value)
-            if variables(ours_named.value) or variables(theirs_named.value):
-                return None
-            return False
-        named = ours_named or theirs_named
-        other = theirs if ours_named else ours
-        assert named is not None
-        if isinstance(other, Relation) and isinstance(ours, Relation) and isinstance(theirs, Relation):
-            if theirs_named is not None and not variables(theirs_named.value):
-                # The gold is solved and the answer is not: 3x = 9 is no x = 3.
-                return self.equal_sets(ours, theirs) or False
-            return None
-        if ours_named and not isinstance(other, Relation):
-            return self.equal(named.value, other)
-        return self.equal(other, named.value) if not isinstance(other, Relation) else None
-
-    def named(self, node: Node, *, approximate: bool | None = None) -> Named | None:
-        """Name and value of "x = 3"; CONTRADICTION for a chain that is wrong in itself; None for anything else."""
-        if not isinstance(node, Relation) or not set(node.operators) <= {"=", "~", "=="}:
-            return None
-        terms, operators = list(node.terms), list(node.operators)
-        if ("~" in operators and name_in(terms[0]) is None) or (operators.count("~") and len(terms) > 2):
-            # What stands behind "approximately" only illustrates the exact value.
-            first = operators.index("~")
-            if approximate is not None and not approximates(
-                terms[first], terms[first + 1], strict=approximate
-            ):
-                return CONTRADICTION
-            terms, operators = terms[: first + 1], operators[:first]
-        first_term = terms[0]
-        if len(terms) == 2 and isinstance(first_term, Sym) and first_term.name in ("i", "e"):
-            # In "i = 3" the letter is the problem's variable.
-            return None if compare.has_symbol(terms[1], first_term.name) else Named(first_term, terms[1])
-        names = list(itertools.takewhile(lambda term: name_in(term) is not None, terms[:-1]))
-        values = terms[len(names) :]
-        for other in values[1:]:
-            same = self.plain_values(values[0], other)
-            if same is None and compare.has_head(values[0], _RESTATING):
-                # \lim ... = 1: the operation, then what it gives.
-                continue
-            if same is False and len(values) > 1 and (names or not (variables(values[0]) | variables(other))):
-                return CONTRADICTION
-            if same is not True:
-                return None if not names else CONTRADICTION
-        if not names and len(values) < 2 and len(node.terms) == len(values):
-            return None
-        return Named(names[0] if names else None, values[-1])
-
-    def plain_values(self, left: Node, right: Node) -> bool | None:
-        """Equality of two links of a chain; None for relations."""
-        if isinstance(left, (Relation, Logic)) or isinstance(right, (Relation, Logic)):
-            return None
-        return self.equal(left, right)
 
     def equal_sets(self, ours: Node, theirs: Node) -> bool | None:
         """Intervals, inequalities, unions; None where not both are sets or both are plain brackets."""
@@ -410,182 +314,6 @@ class Decider:
         if len(left) != len(right) or len(left[0]) != len(right[0]):
             return False
         return self.in_order([c for row in left for c in row], [c for row in right for c in row])
-
-    # Relations
-
-    def equal_relations(self, ours: Relation, theirs: Relation) -> bool | None:
-        """Equations as zero sets up to a factor, inequalities up to a positive one, chains term by term."""
-        if len(ours.terms) == len(theirs.terms) == 2 and ours.operators == theirs.operators == ("=",):
-            return self.equal_equations(ours, theirs)
-        flipped = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
-        if ours.operators == theirs.operators and self.in_order(ours.terms, theirs.terms):
-            return True
-        if all(o in flipped for o in ours.operators):
-            operators = tuple(flipped[o] for o in reversed(ours.operators))
-            if operators == theirs.operators and self.in_order(ours.terms[::-1], theirs.terms):
-                return True
-        if len(ours.terms) == len(theirs.terms) == 2:
-            return self.equal_inequalities(ours, theirs)
-        return False if ours.operators == theirs.operators else None
-
-    def equal_equations(self, ours: Relation, theirs: Relation) -> bool | None:
-        """Equations by their zero sets."""
-        parts = (*ours.terms, *theirs.terms)
-        if any(not is_scalar(part) for part in parts):
-            return self.in_order(ours.terms, theirs.terms)
-        left, right = compare.difference(*ours.terms), compare.difference(*theirs.terms)
-        names = variables(left), variables(right)
-        if not names[0] or not names[1]:
-            # Constant equations have no zero set; they are equal only side by side.
-            sides = self.in_order(ours.terms, theirs.terms)
-            return sides if sides is not None else None
-        if len(names[1]) == 1 and self.solved(theirs) and not self.solved(ours):
-            return False
-        if compare.constant_ratio(left, right) is not None:
-            return True
-        for name in sorted(names[0] & names[1]):
-            if names[0] == names[1] and len(names[0]) > 1 and compare.same_roots(left, right, name):
-                return True
-        return False
-
-    def solved(self, relation: Relation) -> bool:
-        """Whether a variable stands alone on one side and not on the other."""
-        for side, other in (relation.terms, relation.terms[::-1]):
-            name = name_in(side)
-            if name is not None and isinstance(side, Sym) and side.name not in variables(other):
-                return True
-        return False
-
-    def equal_inequalities(self, ours: Relation, theirs: Relation) -> bool | None:
-        """Inequalities in several variables, up to a positive factor."""
-        order = {"<": 1, "<=": 2, ">": -1, ">=": -2}
-        if ours.operators[0] not in order or theirs.operators[0] not in order:
-            return False
-        strict = abs(order[ours.operators[0]]), abs(order[theirs.operators[0]])
-        if strict[0] != strict[1] or any(not is_scalar(t) for t in (*ours.terms, *theirs.terms)):
-            return False
-        left, right = compare.difference(*ours.terms), compare.difference(*theirs.terms)
-        if len(variables(left) | variables(right)) < 2:
-            return False
-        ratio = compare.constant_ratio(left, right)
-        same_way = (order[ours.operators[0]] > 0) == (order[theirs.operators[0]] > 0)
-        return ratio is not None and (float(ratio) > 0) == same_way
-
-    def solves(self, ours: Node, theirs: Relation) -> bool | None:
-        """An expression against a gold equation that gives a variable which the expression does not have."""
-        if theirs.operators != ("=",) or not is_scalar(ours) or any(not is_scalar(t) for t in theirs.terms):
-            return False
-        missing = variables(theirs) - variables(ours)
-        if len(missing) != 1 or not variables(ours) or not variables(ours) < variables(theirs):
-            return False
-        (name,) = missing
-        equation = compare.difference(*theirs.terms)
-        return compare.same_roots(compare.difference(Sym(name), ours), equation, name)
-
-    # Values
-
-    def equal_values(self, ours: Node, theirs: Node) -> bool | None:
-        """Numbers, expressions, quantities with units."""
-        if isinstance(ours, Quantity) or isinstance(theirs, Quantity):
-            return self.equal_quantities(ours, theirs)
-        if isinstance(ours, Based) or isinstance(theirs, Based):
-            return self.equal_based(ours, theirs)
-        if isinstance(ours, Text) or isinstance(theirs, Text):
-            return ours == theirs
-        if isinstance(ours, Sym) and isinstance(theirs, Sym):
-            return same_symbol(ours.name, theirs.name)
-        ratios = [n for n in (ours, theirs) if isinstance(n, Call) and n.head == "ratio"]
-        if ratios:
-            return self.equal_ratios(ours, theirs)
-        found = compare.same_value(ours, theirs)
-        if found is True:
-            return True
-        if self.options.rounding and self.rounds(ours, theirs):
-            return True
-        renamed = periodic_parameters(ours, theirs) or arbitrary_constants(ours, theirs)
-        if found is False and renamed is not None:
-            return compare.same_value(substitute(ours, renamed), theirs)
-        return found
-
-    def rounds(self, ours: Node, theirs: Node) -> bool:
-        """Whether the value rounds to the gold decimal."""
-        gold = theirs
-        negative = isinstance(gold, Call) and gold.head == "neg"
-        if negative:
-            assert isinstance(gold, Call)
-            gold, ours = gold.args[0], compare.negated(ours)
-        if not isinstance(gold, Num) or variables(ours):
-            return False
-        try:
-            value = exact(ours)
-        except (NotExactError, TooLargeError):
-            try:
-                number = compare.numeric_order(ours)
-                value = Fraction(str(number))
-            except (ValueError, TypeError):
-                return False
-        return rounds_to(value, gold)
-
-    def equal_ratios(self, ours: Node, theirs: Node) -> bool | None:
-        """3:1 against 6:2, or against the number 3."""
-        left, right = ratio_terms(ours), ratio_terms(theirs)
-        if len(left) == len(right) > 1:
-            return self.proportional(left, right)
-        found = compare.same_value(ours, theirs)
-        if found is not True and self.options.rounding and self.rounds(ours, theirs):
-            return True
-        return found
-
-    def proportional(self, left: Sequence[Node], right: Sequence[Node]) -> bool | None:
-        """Whether one sequence is a multiple of the other: every two terms have the same ratio."""
-        zero = Num(Fraction(0))
-        for a, b in zip(left, right, strict=True):
-            if (compare.same_value(a, zero) is True) != (compare.same_value(b, zero) is True):
-                return False
-        for (a, b), (c, d) in itertools.combinations(list(zip(left, right, strict=True)), 2):
-            found = compare.same_value(Call("mul", (a, d)), Call("mul", (b, c)))
-            if found is not True:
-                return found
-        return True
-
-    def equal_based(self, ours: Node, theirs: Node) -> bool | None:
-        """Numbers with a stated base."""
-        if isinstance(ours, Based) and isinstance(theirs, Based):
-            return ours.base == theirs.base and ours.digits.lstrip("0") == theirs.digits.lstrip("0")
-        if isinstance(theirs, Based):
-            # The base is known from the question; the digits alone are how the answer is usually written.
-            return isinstance(ours, Num) and ours == Num(Fraction(theirs.digits))
-        return compare.same_value(ours, theirs)
-
-    def equal_quantities(self, ours: Node, theirs: Node) -> bool | None:
-        """Values with units: converted where both have one; a unit that only one side gives is left out."""
-        ours, theirs = with_letter_unit(ours, theirs), with_letter_unit(theirs, ours)
-        (left, left_unit), (right, right_unit) = split_quantity(ours), split_quantity(theirs)
-        percent = (("%", 1),)
-        if (left_unit == percent) != (right_unit == percent):
-            if left_unit and right_unit:
-                return False
-            plain = self.equal(left, right)
-            if plain:
-                return True
-            if left_unit == percent:
-                return self.equal(Call("div", (left, Num(Fraction(100)))), right)
-            return self.equal(left, Call("div", (right, Num(Fraction(100)))))
-        if any(isinstance(value, Call) and value.head == "degree" for value in (left, right)):
-            # Degrees are a unit of their own.
-            return False
-        if not left_unit or not right_unit or left_unit == right_unit:
-            return self.equal(left, right)
-        if only_units(left_unit) or only_units(right_unit):
-            # "square units" stands for any area.
-            powers = [sum(power for _, power in unit) for unit in (left_unit, right_unit)]
-            return self.equal(left, right) if powers[0] == powers[1] else False
-        dimensions, factor = convert(left_unit)
-        wanted, wanted_factor = convert(right_unit)
-        if dimensions == wanted:
-            scale = factor / wanted_factor
-            return self.equal(left if scale == 1 else Call("mul", (left, Num(scale))), right)
-        return False
 
 
 def _rule_name(gold: Node) -> str:
