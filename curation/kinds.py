@@ -10,37 +10,30 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+from curation.figures import figure, without_drawings
 from curation.language import language
+from curation.patterns import any_of, holds
 
 Kind = Literal["multiple_choice", "yes_no", "proof", "multi_part", "figure", "link", "open_ended", "language"]
-
-
-def _any(*phrases: str) -> re.Pattern[str]:
-    """One pattern of alternatives, for lower-case text."""
-    return re.compile("|".join(phrases), re.DOTALL)
-
-
-def _has(text: str, cues: Sequence[str]) -> bool:
-    return any(cue in text for cue in cues)
-
 
 _OPTION_MARK = re.compile(
     r"(?<![A-Za-z0-9_^\\])(?:\\text(?:bf|rm|it)?\s*\{|\\mathrm\s*\{|\*\*)?\s*\(?([A-Ja-j])\s*[).:]\s*\}?"
     r"(?=[\s~\\$\d*}\-(]|[A-Za-z])"
 )
 _OPTION_CUES = ("(b", "b)", "b.", "b:", "b }", "b ")
-_WHICH_OF = _any(
+_WHICH_OF = any_of(
     r"\bwhich (?:one )?of (?:the )?(?:following|these)\b",
     r"\bfrom (?:the )?(?:following )?(?:options|choices)\b",
     r"\b(?:options|answer choices|choices)\s*:",
     r"\bselect (?:the|all|one)\b[^.?]*\b(?:option|answer|letter)",
     r"\b(?:enter|choose|give|write) the letter\b",
     r"\bcorrect (?:option|choice|letter)\b",
+    r"\benter [\"“'`]*\$?[a-z]\$?[\"”']* (?:for|if)\b",
     r"\bchoose (?:the|one)\b[^.?]{0,40}\b(?:answer|option|statement|following|condition)",
 )
-_WHICH_CUES = ("which", "choices", "options", "option", "letter", "choose", "select")
+_WHICH_CUES = ("which", "choices", "options", "option", "letter", "choose", "select", "enter ")
 
-_YES_NO_ASKED = _any(
+_YES_NO_ASKED = any_of(
     r"\btrue or false\b",
     r"\byes or no\b",
     r"\byes[\"'”]?\s*(?:or|/)\s*[\"'“]?no\b",
@@ -65,8 +58,15 @@ _YES_NO_LAST = re.compile(
     r"(?:^|[.?!\n:,]\s*|\bthen,?\s+)(?:is|are|was|were|does|do|did|can|could|must|has|have|will|would|should|"
     r"isn't|aren't)\s+(?!not\b)[^.?!\n]{2,300}\?\s*\Z"
 )
+# "Provide a justification." behind a question changes nothing about its answer.
+_REASON_ASKED = re.compile(
+    r"(?<=[.?!])\s*(?:please )?(?:provide|give|include|justify|explain|support)\b[^.?!]*\b(?:proofs?|"
+    r"justif\w*|reason\w*|"
+    r"counterexamples?|explanations?|answers?|why)\b[^.?!]*[.?!]\s*\Z"
+)
+_REASON_CUES = ("justif", "reason", "counterexample", "proof", "explain", "explanation")
 _YES_NO_GOLDS = frozenset({"yes", "no", "true", "false"})
-_ASKS_VALUE = _any(
+_ASKS_VALUE = any_of(
     r"\b(?:find|compute|calculate|evaluate|express|solve|simplify|estimate)\b",
     r"\bdetermine (?!whether|if)",
     r"\bhow (?:many|much|long|far|old|often|large|fast|tall|big|wide|high|deep|heavy)\b",
@@ -84,7 +84,9 @@ _ASKS_VALUE = _any(
 _PROVE = re.compile(
     r"(?:^|[.?!;:,\n)]\s*|\b(?:and|then|or|also|please|we)\s+)(?:\([a-z0-9]{1,3}\)\s*)?"
     r"(?:prove|show|demonstrate|verify|deduce|disprove|establish)\s+(?:\w+ly\s+)?"
-    r"(?:that|the|each|for|if|there|every|directly|by|,|\$|\\\(|this|these|it|or disprove)|\bor disprove\s*:"
+    r"(?:that|the|each|for|if|there|every|directly|by|using|via|,|\$|\\\(|this|these|it|or disprove)|"
+    r"\bor disprove\s*:"
+    r"|\buse [^.?]{3,120} to (?:prove|show|verify) (?:that|the)\b"
 )
 _PROVE_CUES = ("prove", "show", "demonstrate", "verify", "deduce", "establish")
 _EXISTENCE = re.compile(r"\b(?:or|and) (?:prove|show) (?:that )?(?:it|this|the|no|there|they|one|such)\b")
@@ -93,77 +95,19 @@ _PART = re.compile(
     r"(?:(?:^|[\n.?!;:,]\s*|\s)\**\(\s*([a-e]|i{1,3}|iv|[1-5])\s*\)|(?:^|[\n.?!;:]\s*)([a-e]|[1-5])\))\**\s*(?=\S)"
 )
 _PART_CUES = ("b)", "ii)", "2)")
+_ALSO_ASKS = re.compile(
+    r"\b(?:also|in addition|additionally|furthermore),? (?:find|determine|compute|calculate|evaluate|prove|"
+    r"show that|"
+    r"what is)\b"
+)
 _ASKS_PART = re.compile(
     r"\b(?:find|compute|calculate|determine|prove|show that|what|how many|how much|how long|evaluate|"
     r"sketch|explain|"
-    r"deduce|simplify|solve|write (?:the|down|an?)|estimate|prove|in what|at what|construct|describe)\b|\?"
+    r"deduce|simplify|solve|express|state|list|give|write (?:the|down|an?)|estimate|prove|in what|at what|"
+    r"construct|describe)\b|\?"
 )
 
-_ASY = re.compile(r"\[asy\].*?(?:\[/asy\]|\Z)|\\begin\{asy\}.*?(?:\\end\{asy\}|\Z)", re.DOTALL)
-_FIGURE_CODE = (
-    "[asy]",
-    "\\begin{asy}",
-    "\\begin{tikz",
-    "\\begin{pspicture}",
-    "\\includegraphics",
-    "<img",
-    "[img]",
-    "![",
-)
-_THING = (
-    r"(?:figure|diagram|picture|image|drawing|grid|graph|table|chart|map|pattern|shape|dial|spinner|net|"
-    r"array|dots|"
-    r"triangle|square|rectangle|circle|polygon|octagon|hexagon|pentagon|region|cube|solid|number line|"
-    r"letters|paths?|"
-    r"route|roads?|structure|design|tiles?|cards?|tower|pyramid|board|target|wheel|curve|"
-    r"parabola|lines?|"
-    r"segments?|below|above|addition|multiplication|subtraction|staircase|logo|scale|clock|box|boxes|"
-    r"prism|cylinder)"
-)
-_PLACE = (
-    r"(?:here|below|above|at (?:the )?(?:right|left)|on the (?:right|left)|to the (?:right|left)|in (?:the|this) "
-    r"(?:figure|diagram|picture|image|graph|drawing|sketch))"
-)
-_SHOWN = r"(?:shown|pictured|depicted|illustrated|indicated|drawn|sketched)"
-_SEEN = r"(?:shown|pictured|depicted|illustrated|indicated)"
-_IMAGE = r"(?:figure|diagram|picture|image|drawing|sketch|illustration)"
-_FIGURE = _any(
-    rf"\b(?:in|on|from|using|see|refer to|consider|by|like|of) (?:the|this|each)?\s?(?:following |"
-    rf"adjoining |attached "
-    rf"|accompanying |above |given |left |right |adjacent )?{_IMAGE}s?\b(?! of (?:the )?(?:function|eight|"
-    rf"speech)|\s*eight"
-    r"| skat)",
-    rf"\b{_THING}s? (?:is |are |as |that is |that are )?{_SHOWN} {_PLACE}\b",
-    rf"\b(?:as|is|are|was|were) {_SEEN}(?: {_PLACE})?\s*(?:[.,;:?)]|$|\n)",
-    rf"\b{_SHOWN} {_PLACE}\b",
-    r"\b(?:figure|diagram|picture|graph|image|table|chart|grid|plot)s? (?:below|above|at (?:the )?right|"
-    r"on the right|to "
-    r"the right)\b",
-    r"\b(?:figure|diagram|picture|graph|image|chart|map|plot)s? (?:below )?(?:shows?|illustrates?|"
-    r"depicts?|indicates?)\b",
-    r"\b(?:below|above|accompanying|adjoining) (?:figure|diagram|picture|graph|image|chart)\b",
-    rf"\b(?:the|this|following) {_IMAGE}\b(?! (?:formed|bounded|obtained|eight|enclosed|is (?:formed|"
-    rf"bounded)|whose|"
-    r"consisting|with|determined|defined|on the|made|given by|that|of|can|has|must|below can|"
-    r"has been))",
-    r"\bconsider the following (?:graph|network|circuit|tree|chart|diagram)\b",
-    r"\(see (?:the )?(?:figure|diagram|picture)",
-    r"\bfig(?:ure)?\. ?\d",
-    r"\bfigure \d+\b(?! dots| square)",
-    r"\bthe (?:grid|table|graph|chart|spinner|dial|map|number line|array|pattern|net|clock) (?:shown|"
-    r"pictured)\b",
-    r"\b(?:first|last) (?:two|three|four|five|few|several)(?: \w+)? (?:are|is) (?:shown|pictured)\b",
-    r"\bis (?:graphed|plotted|drawn) (?:below|above|here)\b",
-    r"\b(?:triangles?|squares?|rectangles?|circles?|region|polygon|shape|pattern|grid|boxes|circuit) below\b",
-    r"\bpartially shown\b|\bshown,|\bshown has\b|\bshown is\b",
-)
-_FIGURE_CUES = (
-    "figure", "diagram", "shown", "picture", "image", "drawing", "sketch", "illustrat", "depicted", "graphed",
-    "fig.", "indicated", "drawn", " below", "graph above", "plotted",
-    "following graph", "following network", "following circuit", "following tree", "following chart",
-)  # fmt: skip
-
-_LINK = _any(
+_LINK = any_of(
     r"https?://",
     r"www\.\w",
     r"\]\(\s*/",
@@ -173,7 +117,7 @@ _LINK = _any(
 _LINK_CUES = ("http", "www.", "](", "click", "link", "website", "attached")
 _MARKDOWN_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(https?://[^)]*\)")
 
-_OPEN = _any(
+_OPEN = any_of(
     r"(?:^|[.?!;\n]\s*)(?:please )?(?:explain|discuss|comment on|construct|sketch|draw|"
     r"design|propose|"
     r"interpret|outline|summari[sz]e|formulate|invent|make up|compare and contrast|give reasons?)\b",
@@ -187,11 +131,17 @@ _OPEN = _any(
     r"\bdescribe (?:your|how|why|the (?:method|process|steps|relationship|difference))\b",
     r"\bin your own words\b",
     r"\bis there a (?:way|method|closed)\b",
+    r"\bprovide (?:an? )?(?:\w+ )?(?:explanation|reasoning|description|discussion)\b",
+)
+# Open even where the gold looks closed and a value is asked for.
+_OPEN_ANYWAY = any_of(
+    r"\b(?:straightedge|ruler|compass(?:es)?)\b[^.?]{0,30}\bconstruct\b",
+    r"\b(?:find|determine|give|derive|obtain|provide|establish) (?:an?|some) (?:\w+ )?(?:bound|estimate)\b",
 )
 _OPEN_CUES = (
     "explain", "describe", "discuss", "justify", "comment", "construct", "sketch", "draw", "design",
     "propose", "interpret", "outline", "summar", "formulate", "invent", "make up", "compare", "example", "provide",
-    "write a", "what can you", "do you", "why ", "own words", "reason", "is there a",
+    "write a", "what can you", "do you", "why ", "own words", "reason", "is there a", " bound", " estimate",
 )  # fmt: skip
 _CLOSED_GOLD = re.compile(r"[-+\d.,:=/\\{}a-z^ ()\[\]$%*]{1,40}", re.IGNORECASE)
 
@@ -201,7 +151,7 @@ def options_in_text(text: str) -> tuple[int, list[str]] | None:
 
     Options are marks A, B, C (and on) in order, the last ones in the text.
     """
-    if not _has(text.lower(), _OPTION_CUES):
+    if not holds(text.lower(), _OPTION_CUES):
         return None
     marks = list(_OPTION_MARK.finditer(text))
     for start in range(len(marks) - 1, -1, -1):
@@ -230,23 +180,25 @@ def _multiple_choice(text: str, low: str, answer: str, options: Sequence[str]) -
     found = options_in_text(text)
     if found is not None and (found[1][0] == "A" or (len(answer) == 1 and answer in "abcdefghij")):
         return f"options {', '.join(found[1])} in the text"
-    asked = _WHICH_OF.search(low) if _has(low, _WHICH_CUES) else None
+    asked = _WHICH_OF.search(low) if holds(low, _WHICH_CUES) else None
     return f'asks "{asked.group().strip()}"' if asked else None
 
 
 def _yes_no(low: str, answer: str) -> str | None:
     if answer in _YES_NO_GOLDS:
         return f"the gold is {answer!r}"
+    if holds(low, _REASON_CUES):
+        low = _REASON_ASKED.sub("", low).rstrip()
     if _ASKS_VALUE.search(low):
         return None
-    asked = _YES_NO_ASKED.search(low) if _has(low, _YES_NO_CUES) else None
+    asked = _YES_NO_ASKED.search(low) if holds(low, _YES_NO_CUES) else None
     if asked is None and low.rstrip().endswith("?"):
         asked = _YES_NO_LAST.search(low[-330:])
     return f'asks "{asked.group().strip(" .,?")[:60]}"' if asked else None
 
 
 def _proof(low: str) -> str | None:
-    if not _has(low, _PROVE_CUES):
+    if not holds(low, _PROVE_CUES):
         return None
     found = _PROVE.search(low)
     if found is None or _EXISTENCE.search(low) or _ASKS_VALUE.search(low):
@@ -257,7 +209,9 @@ def _proof(low: str) -> str | None:
 def _multi_part(low: str, answer: str) -> str | None:
     if re.search(r"\(a\).*\(b\)|\(i\).*\(ii\)", answer):
         return "the gold has parts"
-    if not _has(low, _PART_CUES):
+    if (also := _ALSO_ASKS.search(low)) and _ASKS_PART.search(low, 0, also.start()):
+        return f'asks "{also.group()}"'
+    if not holds(low, _PART_CUES):
         return None
     wanted = {"a": "abcde", "i": ("i", "ii", "iii", "iv"), "1": "12345"}
     marks = [(match, match.group(1) or match.group(2)) for match in _PART.finditer(low)]
@@ -281,16 +235,12 @@ def _multi_part(low: str, answer: str) -> str | None:
     return None
 
 
-def _figure(low: str, plain: str) -> str | None:
-    code = next((mark for mark in _FIGURE_CODE if mark in low), None)
-    if code is not None:
-        return f'"{code}"'
-    found = _FIGURE.search(plain) if _has(plain, _FIGURE_CUES) else None
-    return f'"{found.group().strip()[:60]}"' if found else None
-
-
 def _open_ended(low: str, answer: str) -> str | None:
-    found = _OPEN.search(low) if _has(low, _OPEN_CUES) else None
+    if not holds(low, _OPEN_CUES):
+        return None
+    if (found := _OPEN_ANYWAY.search(low)) is not None:
+        return f'asks to "{found.group().strip()[:60]}"'
+    found = _OPEN.search(low)
     if (
         found is None
         or answer in _YES_NO_GOLDS
@@ -316,7 +266,7 @@ def kinds_of(
     """
     low = text.lower()
     # Code of figures is no prose: "draw" in it asks for nothing, and its labels are no options.
-    prose = _ASY.sub(" ", text) if "asy" in low else text
+    prose = without_drawings(text)
     plain = prose.lower()
     gold = _bare(answer)
     found: dict[Kind, str | None] = {
@@ -324,12 +274,12 @@ def kinds_of(
         "yes_no": _yes_no(plain, gold),
         "proof": _proof(plain),
         "multi_part": _multi_part(plain, gold),
-        "figure": _figure(low, plain),
+        "figure": figure(text, prose),
         "link": None,
         "open_ended": _open_ended(plain, gold),
         "language": None,
     }
-    if _has(low, _LINK_CUES):
+    if holds(low, _LINK_CUES):
         link = _LINK.search(_MARKDOWN_LINK.sub(r"\1", low))
         found["link"] = f'"{link.group().strip()}"' if link else None
     spoken = language(text)

@@ -2,10 +2,19 @@
 
     python -m benchmarks.curation.type_filters RAW_FOLDER [--show]
 
-`type_labels.jsonl` holds ids and labels only: for each type, rows that the rules of the day flagged and rows that
-hold one of the type's cue words and were not flagged (20 of each, drawn at random from 17 sets; for open-ended all
-that were flagged), labelled by
-reading. So recall is recall among rows with a cue word. RAW_FOLDER holds the sets as NAME.jsonl.gz with `id` and
+`type_labels.jsonl` holds ids and labels only, drawn at random from 17 sets and labelled by reading: for each
+type, rows that the rules of the day flagged and rows that hold one of the type's cue words and were not
+flagged (20 or more of each; for open-ended all that were flagged), for figures also rows with drawing code;
+and the errors that reading found in unflagged rows. So recall is recall among rows with a cue. What counts:
+
+- figure: the words point to a picture that isn't there ("as shown", "in the figure", "the shaded region"), or
+  speak of what only it defines. Drawing code does not stand in for the picture; a text that says everything
+  by itself is not labelled for its drawing code; a table or formula in the text is no picture.
+- multi_part: more than one thing is asked for, each with an answer of its own; conditions (1), (2) are no
+  parts.
+- open_ended: many answers are right, or prose is asked for. proof: the statement to show is given.
+
+RAW_FOLDER holds the sets as NAME.jsonl.gz with `id` and
 `problem`.
 """
 
