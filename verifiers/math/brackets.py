@@ -10,8 +10,10 @@ from verifiers.math.syntax import (
     Logic,
     Matrix,
     Node,
+    Relation,
     SetBuilder,
     Sym,
+    Text,
 )
 from verifiers.math.tokens import Cursor, Token, UnparsedError
 from verifiers.math.vocabulary import CLOSERS
@@ -170,6 +172,8 @@ class Brackets(Cursor, ABC):
                 self.position += 1
                 if self.peek() is None:
                     raise UnparsedError("an open array")
+        if name == "cases":
+            return self.cases()
         bar, self.no_bar = self.no_bar, 0
         rows: list[list[Node]] = [[]]
         while not self.at("\\end"):
@@ -188,12 +192,39 @@ class Brackets(Cursor, ABC):
             self.take()
         if rows and not rows[-1]:
             rows.pop()
-        if name == "cases":
-            raise UnparsedError("cases")
         if not rows or not rows[0] or len({len(row) for row in rows}) != 1:
             raise UnparsedError("a matrix with rows of different length")
         matrix = Matrix(tuple(tuple(row) for row in rows))
         return Call("det", (matrix,)) if name == "vmatrix" else matrix
+
+    def cases(self) -> Node:
+        """A system of equations, or a function in pieces, behind one brace."""
+        rows: list[list[Node]] = [[]]
+        while not self.at("\\end"):
+            if self.accept("\\\\"):
+                rows.append([])
+            elif self.accept("&"):
+                continue
+            elif self.text_in({"otherwise", "else"}):
+                self.position += 1
+                rows[-1].append(Text("otherwise"))
+            else:
+                if self.text_in({"if", "when", "for", "where"}):
+                    self.position += 1
+                items, _ = self.items(("&", "\\\\", "\\end"))
+                rows[-1] += items
+            if len(rows) > 20:
+                raise UnparsedError("more than 20 cases")
+        self.position += 1
+        self.expect("{")
+        while not self.accept("}"):
+            self.take()
+        filled = [row for row in rows if row]
+        if filled and all(len(row) == 1 for row in filled):
+            return Group("", "", tuple(row[0] for row in filled)) if len(filled) > 1 else filled[0][0]
+        if filled and all(len(row) == 2 and isinstance(row[1], (Relation, Text)) for row in filled):
+            return Call("cases", tuple(part for row in filled for part in row))
+        raise UnparsedError("cases of different length")
 
     def braced(self) -> Node:
         """What stands in braces."""

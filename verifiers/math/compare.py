@@ -163,6 +163,7 @@ def _same(left: Node, right: Node, *, degree_is_unit: bool) -> bool | None:
     return _unless_opaque(found, left, right)
 
 
+_REAL_LETTERS = frozenset({"x", "y", "z", "t", "u", "v", "w", "r", "s"})
 _STEPPED = frozenset({"floor", "ceil", "mod", "gcd", "lcm"})
 _BRANCHED = frozenset({"min", "max", "abs", "sgn"})
 _OPAQUE = frozenset({"int", "lim", "sum", "prod"})
@@ -179,6 +180,15 @@ def _same_stepped(left: Node, right: Node, names: list[str], *, degree_is_unit: 
     generator = random.Random(5)
     limits = (12, 12, 12, 12, 60, 60, 60, 60, 300, 300, 300, 2000, 2000, 2000, 10**6, 10**6)
     whole = [{name: Fraction(generator.randint(1, limit)) for name in names} for limit in limits]
+    if set(names) & _REAL_LETTERS:
+        # A letter that usually stands for a real number is tried between the whole numbers as well.
+        whole += [
+            {
+                name: point[name] + (Fraction(generator.randint(1, 96), 97) if name in _REAL_LETTERS else 0)
+                for name in names
+            }
+            for point in whole[:12]
+        ]
     # More points than there are: every one that has a value must agree.
     wanted = len(whole) + 1
     return _same_at(whole, left, right, real=True, tolerance=1e-25, unit=degree_is_unit, enough=wanted)
@@ -266,6 +276,36 @@ def constant_ratio(left: Node, right: Node) -> Fraction | float | None:
         if len(ratios) >= 3:
             return float(ratios[0].real)
     return None
+
+
+def same_up_to_parameters(left: Node, right: Node) -> bool:
+    """Whether left / right depends on the parameters alone, where both are expressions in x, y (z) and parameters.
+
+    Then they have the same zero set for all parameters but those where the factor vanishes.
+    """
+    names = sorted(variables(left) | variables(right))
+    main = [name for name in names if name in ("x", "y", "z")]
+    if len(main) < 2 or len(main) == len(names):
+        return False
+    tried = list(points(names))
+    compared = 0
+    for fixed in (tried[0], tried[2]):
+        ratios: list[Any] = []
+        for moving in tried[:7]:
+            point = {name: (moving if name in main else fixed)[name] for name in names}
+            try:
+                above, below = value_at(left, point, real=True), value_at(right, point, real=True)
+            except (OutOfDomainError, TooLargeError, OverflowError):
+                continue
+            except NotNumericError:
+                return False
+            if above == 0 or below == 0:
+                return False
+            ratios.append(above / below)
+            if not close(ratios[0], ratios[-1]):
+                return False
+        compared += len(ratios) >= 4
+    return compared == 2
 
 
 def solved_for(difference: Node, name: str) -> Any:

@@ -14,18 +14,23 @@ from verifiers.math.evaluate import ExhaustedError, start_budget
 from verifiers.math.normalisation import canonical_latex, squeezed
 from verifiers.math.numbers import parse_rational, rounds_to
 from verifiers.math.parser import UnparsedError, parse
+from verifiers.math.shapes import PARAMETERS
 from verifiers.math.structures import Decider, Outcome
-from verifiers.math.syntax import Node, Num
+from verifiers.math.syntax import Node, Num, Relation, variables, walk
 from verifiers.math.text import (
+    Declaration,
     choice,
     choices,
+    circled,
     is_wordy,
     plain,
     same_words,
     sentence_says,
+    split_declaration,
     synonym,
     without_qualifier,
     without_statement,
+    yes_or_no,
 )
 from verifiers.math.values import Options
 
@@ -38,6 +43,11 @@ _LONGEST_TEXT = 20_000
 
 
 _EXACTLY = Options()
+_ANNOUNCED = re.compile(
+    r"^\\text\s*\{\s*(?:(?:so|thus|hence|therefore),? )?(?:the )?(?:final |correct )?answer(?: is)?\s*[:=]?\s*\}"
+    r"\s*(?=\S)",
+    re.IGNORECASE,
+)
 
 
 def decide(answer: str, gold: str, options: Options = _EXACTLY) -> Outcome:
@@ -59,7 +69,7 @@ def _decide(answer: str, gold: str, options: Options) -> Outcome:
         return _numbers(left, right, answer, gold, options)
     if max(len(answer), len(gold)) > _LONGEST_TEXT:
         return Outcome(None, UNREADABLE, "too long to be read as mathematics")
-    ours, theirs = canonical_latex(answer), canonical_latex(gold)
+    ours, theirs = _ANNOUNCED.sub("", canonical_latex(answer)), canonical_latex(gold)
     if not ours:
         return Outcome(None, UNREADABLE, "the answer is empty")
     if squeezed(ours) == squeezed(theirs) or squeezed(plain(ours)) == squeezed(plain(theirs)):
@@ -107,9 +117,17 @@ def _in_words(ours: str, theirs: str) -> Outcome | None:
             "choices",
             "the same options" if several[0] == several[1] else "other options",
         )
+    numbered = circled(ours), circled(theirs)
+    if numbered[0] is not None and numbered[1] is not None:
+        same = numbered[0] == numbered[1]
+        return Outcome(same, "choices", "the same statements" if same else "other statements")
     meaning = synonym(ours), synonym(theirs)
     if meaning[0] is not None and meaning[0] == meaning[1]:
         return Outcome(True, "phrase", f"both say {meaning[0]}")
+    judged = yes_or_no(ours), yes_or_no(theirs)
+    if judged[0] and judged[1] and (meaning[0] or meaning[1]):
+        same = judged[0] == judged[1]
+        return Outcome(same, "phrase", f"the answer says {judged[0]}, the gold {judged[1]}")
     if sentence_says(theirs, ours):
         return Outcome(True, "sentence", "the gold sentence says this and nothing else")
     wordy = is_wordy(ours), is_wordy(theirs)
@@ -125,7 +143,7 @@ def _in_words(ours: str, theirs: str) -> Outcome | None:
 
 
 _TIME = re.compile(
-    r"^(\d{1,2}):(\d{2})(?::(\d{2}))?\s*(?:\\text\s*\{)?\s*([ap]\.?m\.?)?\s*\}?$", re.IGNORECASE
+    r"^(?:\\text\{)?(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?(?:\\text\{)?([ap]\.?m\.?)?\}?$", re.IGNORECASE
 )
 
 
@@ -138,11 +156,21 @@ def _parsed(ours: str, theirs: str, options: Options) -> Outcome:
         # "Maximum = 2, Minimum = 1" where the other side gives the values without labels.
         ours, theirs = _LABEL.sub("", ours), _LABEL.sub("", theirs)
     times = _TIME.match(ours.replace(" ", "")), _TIME.match(theirs.replace(" ", ""))
-    if times[0] and times[1]:
+    if times[0] and times[1] and all(time[2] or time[4] for time in times if time):
         same = _clock(times[0]) == _clock(times[1])
         return Outcome(same, "time", "the same time" if same else "another time")
-    left, left_fault = _readings(ours)
-    right, right_fault = _readings(theirs)
+    (ours, said), (theirs, wanted) = split_declaration(ours), split_declaration(theirs)
+    if said and wanted and said.domain != wanted.domain:
+        return Outcome(
+            None, "undecided", f"the letters are {said.domain} here and {wanted.domain} in the gold"
+        )
+    left, left_fault = _readings(ours, decimal_comma="." in theirs)
+    right, right_fault = _readings(theirs, decimal_comma="." in ours)
+    if (said is None) != (wanted is None):
+        declaration, trees = (said, left) if said else (wanted, right)
+        assert declaration is not None
+        if any(_restricts(tree, declaration) for tree in trees):
+            return Outcome(None, "undecided", "only one side says which numbers the letters are")
     if not right and (shorter := without_statement(theirs)) != theirs:
         right, right_fault = _readings(shorter)
     if not left or not right:
@@ -166,16 +194,31 @@ def _parsed(ours: str, theirs: str, options: Options) -> Outcome:
     return best
 
 
+def _restricts(tree: Node, declaration: Declaration) -> bool:
+    """Whether a declaration says more than what a parameter usually is: x > 2 with x in Z is no interval."""
+    if declaration.domain == "reals":
+        return False
+    if not declaration.letters <= PARAMETERS | {"a", "b", "c", "t"}:
+        return True
+    orders = {"<", "<=", ">", ">=", "!="}
+    return any(
+        isinstance(node, Relation)
+        and orders & set(node.operators)
+        and declaration.letters & set().union(*map(variables, node.terms))
+        for node in walk(tree)
+    )
+
+
 def _clock(found: re.Match[str]) -> tuple[str, ...]:
     return (
         found[1].lstrip("0") or "0",
-        found[2],
+        found[2] or "00",
         found[3] or "00",
         (found[4] or "").replace(".", "").lower(),
     )
 
 
-def _readings(text: str) -> tuple[list[Node], str]:
+def _readings(text: str, *, decimal_comma: bool = False) -> tuple[list[Node], str]:
     trees: list[Node] = []
     fault = ""
     for thousands in (True, False) if re.search(r"\d,\d{3}", text) else (True,):
@@ -188,7 +231,7 @@ def _readings(text: str) -> tuple[list[Node], str]:
             return [], "nested too deeply"
         if tree not in trees:
             trees.append(tree)
-    # 2,74 where the comma is a decimal point; a list is the other reading.
-    if re.fullmatch(r"-?\d+,\d{1,2}|-?\d+,\d{4,}", text):
+    # 2,74 where the other side writes 2.74; a list is the other reading.
+    if decimal_comma and re.fullmatch(r"-?\d+,\d{1,2}|-?\d+,\d{4,}", text):
         trees.append(Num(Fraction(text.replace(",", ".")), len(text), len(text.split(",")[1])))
     return trees, fault

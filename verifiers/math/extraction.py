@@ -108,8 +108,9 @@ _OR_VALUE = re.compile(
 def _last_boxes(text: str) -> Extraction | None:
     """The last box, with those that it continues: "\\boxed{2} and \\boxed{3}" is one answer of two parts."""
     boxes = find_boxes(text)
-    last_opened = text.rfind("\\boxed{")
-    if last_opened >= 0 and (not boxes or last_opened >= boxes[-1].end):
+    last_opened = text.rfind("boxed{")
+    after_boxes = last_opened >= (boxes[-1].end if boxes else 0)
+    if after_boxes and closing_brace(text, last_opened + len("boxed{")) < 0:
         return Extraction(None, "boxed", "the last box is never closed")
     if not boxes:
         return None
@@ -240,7 +241,11 @@ def _sentence(rest: str, rule: str, position: int) -> Extraction:
 _VERB = re.compile(
     r"\b(?:is|are|equals?|be|was|of|at|by|in|to|costs?|has|have|takes?|need(?:s|ed)?|about|approximately|exactly|total|only)\b|[=:]"
 )
-_HEDGE = re.compile(r"(?i)\b(?:or|either|maybe|perhaps|possibly|might|not|neither|nor|isn't|between)\b")
+_HEDGE = re.compile(
+    r"(?i)\b(?:or|either|maybe|perhaps|possibly|might|could|not|neither|nor|cannot|between|at (?:least|most)"
+    r"|(?:more|less|fewer|greater|smaller|larger|bigger|higher|lower|other) than)\b|n't\b"
+    r"|\b(?:over|under|above|below)\s+\$?\d"
+)
 
 
 def _after_verb(sentence: str) -> str | None:
@@ -316,7 +321,7 @@ _NUMBER = re.compile(
     r"[-−+]?(?:\d{1,3}(?:(?:,|\{,\}|,\\!)\d{3})+(?!\d)|\d+)(?:\.\d+|,\d{1,2}(?!\d))?(?:\s*/\s*\d+(?:\.\d+)?)?\s?\\?%?|[-−+]?\.\d+%?"
 )
 _DENIED_BEFORE = re.compile(
-    r"(?i)(?:\b(?:not|or|isn't|never|either|at least|at most"
+    r"(?i)(?:(?:\b(?:not|never|cannot)|n't)(?: be| equal| equal to)?|\b(?:or|either|at least|at most"
     r"|(?:more|less|fewer|greater|other) than|over|under|except)"
     r"|\\(?:neq?|geq?|leq?|approx|not)|[<>≠≥≤≈])\s*\$?$"
 )

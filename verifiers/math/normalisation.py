@@ -81,6 +81,7 @@ _RENAMED = (
     (re.compile(r"\\(?:leqslant|leqq|leq)(?![A-Za-z])|<=|=<"), r"\\le "),
     (re.compile(r"\\(?:geqslant|geqq|geq)(?![A-Za-z])|>=|=>"), r"\\ge "),
     (re.compile(r"\\(?:neq|not\s*=)(?![A-Za-z])|!=|<>"), r"\\ne "),
+    (re.compile(r"\\overrightarrow(?![A-Za-z])"), r"\\vec"),
     (re.compile(r"\\lt(?![A-Za-z])"), "<"),
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
     (re.compile(r"\\(?:varnothing|O)(?![A-Za-z])"), r"\\emptyset "),
@@ -104,6 +105,23 @@ _RENAMED = (
     (re.compile(r"\\(?:vee|lor)(?![A-Za-z])"), r"\\text{ or }"),
     (re.compile(r"\\(?:wedge|land)(?![A-Za-z])"), r"\\text{ and }"),
 )
+# Plain TeX: {n \choose k}, {a \over b}.
+_INFIX = re.compile(
+    r"\{([^{}]*?)\\(choose|over)(?![A-Za-z])([^{}]*)\}|^([^{}]*?)\\(choose)(?![A-Za-z])([^{}]*)$"
+)
+# A system between one brace and nothing: \left\{\begin{array}{l} ... \end{array}\right.
+_ONE_BRACE = re.compile(
+    r"\\(?:\{|lbrace)\s*\\begin\s*\{(?:array\}\s*\{[lcr| ]*|aligned|matrix|gathered|split)\}"
+    r"((?:(?!\\begin).)*?)\\end\s*\{(?:array|aligned|matrix|gathered|split)\}(?!\s*\\(?:\}|rbrace))",
+    re.DOTALL,
+)
+# Plain text: x1 and C2 are indexed letters, U between brackets is a union, <1,2> is a vector, 45^o are degrees.
+_INDEXED = re.compile(r"(?<![A-Za-z\\_^{\d.])([cCxyz])(\d)(?![\d.])")
+_UNION_LETTER = re.compile(r"(?<=[)\]}])\s*U\s*(?=[(\[{])|(?<=[)\]])\s*U\s*(?=\\)")
+_ANGLED = re.compile(r"<([^<>=\\]*,[^<>=]*)>")
+# ^{5}C_{2} and {}_5C_2.
+_LEFT_INDEX = re.compile(r"(?<![\w})])(?:\{\s*\})?[\^_]\{?(\w+)\}?\s*C\s*_\s*(?:\{(\w+)\}|(\w))")
+_DEGREE_LETTER = re.compile(r"(?<=\d)\s*\^\s*(?:o|\{\s*o\s*\})(?![A-Za-z])")
 _DELIMITERS = re.compile(r"(?<!\\)\${1,2}|\\\(|\\\)|(?<!\\)\\\[|(?<!\\)\\\]")
 _BOX = re.compile(r"\\f?boxed\s*\{")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z{}|%$(\[)\]])")
@@ -134,6 +152,11 @@ def _join_groups(match: re.Match[str]) -> str:
     return match.group(1) + re.sub(r"\D", "", match.group(2))
 
 
+def _prefix_form(match: re.Match[str]) -> str:
+    above, name, below = match.groups()[:3] if match[2] else match.groups()[3:]
+    return f"\\{'binom' if name == 'choose' else 'frac'}{{{above}}}{{{below}}}"
+
+
 def canonical_latex(text: str) -> str:
     """The answer with one spelling for each command, sign and space; the parser reads this."""
     for damaged, right in _DAMAGED:
@@ -162,6 +185,19 @@ def canonical_latex(text: str) -> str:
     for pattern, replacement in _RENAMED:
         text = pattern.sub(replacement, text)
     text = _SPACE_GROUPED.sub(_join_groups, text)
+    if "\\choose" in text or "\\over" in text:
+        text = _INFIX.sub(_prefix_form, text)
+    if "\\{" in text and "\\begin" in text:
+        text = _ONE_BRACE.sub(r"\\begin{cases}\1\\end{cases}", text)
+    text = _INDEXED.sub(r"\1_\2", text)
+    text = _LEFT_INDEX.sub(lambda m: f"\\binom{{{m[1]}}}{{{m[2] or m[3]}}}", text)
+    text = _DEGREE_LETTER.sub(r"^\\circ ", text)
+    if "U" in text:
+        text = _UNION_LETTER.sub(r"\\cup ", text)
+    if text.startswith("<") and (angled := _ANGLED.fullmatch(text)) is not None:
+        text = "\\langle " + angled[1] + "\\rangle "
+    if text.endswith((",", ";")) and len(text) > 1:
+        text = text[:-1]
     return " ".join(text.rstrip("\\ ").split())
 
 

@@ -6,11 +6,23 @@ no text reaches Python's own evaluation.
 
 from __future__ import annotations
 
+import re
+from fractions import Fraction
+
 from verifiers.math.primaries import Primaries
 from verifiers.math.syntax import Based, Call, Group, Logic, Node, Num, Quantity, Relation, Sym
-from verifiers.math.tokens import DEEPEST, LONGEST, UnparsedError, tokenize, unnest
+from verifiers.math.tokens import DEEPEST, LONGEST, Token, UnparsedError, tokenize, unnest
 from verifiers.math.units import RAW_UNITS, convert, parse_unit
-from verifiers.math.vocabulary import CURRENCIES, FUNCTIONS, NAMES, RELATIONS, SEPARATORS, STOP_WORDS
+from verifiers.math.vocabulary import (
+    BASES,
+    CURRENCIES,
+    FUNCTIONS,
+    NAMES,
+    RELATIONS,
+    SCALES,
+    SEPARATORS,
+    STOP_WORDS,
+)
 
 __all__ = ["LONGEST", "UnparsedError", "parse"]
 
@@ -33,6 +45,7 @@ def parse(text: str, *, thousands: bool = True) -> Node:
     return node
 
 
+_LABEL = re.compile(r"[A-Za-z]+(?: [A-Za-z]+){0,3}")
 _SIGNS = {"-": "neg", "\\pm": "pm", "\\mp": "mp"}
 
 
@@ -114,6 +127,12 @@ class _Parser(Primaries):
             if named and token.value.lower() not in NAMES:
                 self.position += 2
                 return Relation((Sym(token.value), self.set_expression()), ("=",))
+        if token is not None and following is not None and token.kind == "text" and following.value == "=":
+            # \\text{Area} = 12
+            label = token.value.strip()
+            if len(label) > 2 and _LABEL.fullmatch(label) and not STOP_WORDS & set(label.lower().split()):
+                self.position += 2
+                return Relation((Sym(label), self.set_expression()), ("=",))
         if self.at(*RELATIONS) and not self.at("\\mid"):
             # "= 5": a relation without its left side.
             operator = RELATIONS[self.take().value]
@@ -133,7 +152,7 @@ class _Parser(Primaries):
             operators.append(operator)
             terms.append(self.set_expression())
         if not operators:
-            return terms[0]
+            return self.residue(terms[0])
         if self.accept("\\pmod"):
             return Call("congruent", (*terms, self.argument()))
         if self.at("(") and (inner := self.peek(1)) is not None and inner.value in ("mod", "\\mod", "\\bmod"):
@@ -142,6 +161,10 @@ class _Parser(Primaries):
             self.expect(")")
             return Call("congruent", (*terms, modulus))
         return Relation(tuple(terms), tuple(operators))
+
+    def residue(self, node: Node) -> Node:
+        """A class such as 3 mod 5, where the modulus stands behind the value."""
+        return Call("residue", (node, self.argument())) if self.accept("\\pmod") else node
 
     def set_expression(self) -> Node:
         """A union, intersection or difference."""
@@ -190,12 +213,32 @@ class _Parser(Primaries):
             elif self.at("\\bmod", "\\mod"):
                 self.position += 1
                 node = Call("mod", (node, self.signed_power()))
+            elif (scale := self.scale()) is not None:
+                node = Call("mul", (node, Num(Fraction(scale))))
+            elif self.text_in({"to"}) and isinstance(node, Num):
+                # "2 to 3" is a ratio.
+                self.position += 1
+                node = Call("ratio", (node, self.signed_power()))
             elif (unit := self.unit()) is not None:
                 return self.behind_unit(Quantity(node, unit))
             elif self.starts_factor():
                 node = self.juxtaposed(node)
             else:
                 return node
+
+    def scale(self) -> int | None:
+        """What a word such as "million" multiplies by; what else its text says stays for the unit."""
+        token = self.peek()
+        if token is None or token.kind not in ("text", "word"):
+            return None
+        first, _, rest = token.value.strip().partition(" ")
+        factor = SCALES.get(first.lower())
+        if factor is not None:
+            if rest:
+                self.tokens[self.position] = Token(token.kind, rest, token.spaced)
+            else:
+                self.position += 1
+        return factor
 
     def behind_unit(self, quantity: Quantity) -> Node:
         """Nothing, or a smaller unit of the same kind: 3 hours 30 minutes."""
@@ -216,6 +259,16 @@ class _Parser(Primaries):
         following = self.peek()
         assert following is not None
         right = self.power()
+        if (
+            isinstance(left, Call)
+            and left.head == "degree"
+            and isinstance(right, Call)
+            and right.head == "prime"
+        ):
+            return self.minutes(left, right)
+        if isinstance(right, Quantity) and right.unit == (("%", 1),) and _proper(right.value):
+            # 33 1/3 %
+            return Quantity(Call("mixed", (left, right.value)), right.unit)
         whole = isinstance(left, Num) and left.value.denominator == 1 and left.digits == 0
         if following.kind == "number" and isinstance(left, (Num, Call)) and _ends_in_number(left):
             # "1 3/4" is a mixed number; any other two numbers side by side mean nothing.
@@ -228,6 +281,23 @@ class _Parser(Primaries):
         if whole and following.value == "\\frac" and _proper(right):
             return Call("mixed", (left, right))
         return Call("mul", (left, right))
+
+    def minutes(self, degrees: Call, minutes: Call) -> Node:
+        """An angle of degrees and minutes of arc, and seconds where they follow."""
+        parts: list[Node] = [degrees.args[0]]
+        smaller = minutes.args[0]
+        if not isinstance(smaller, Num) or not isinstance(parts[0], Num):
+            raise UnparsedError("a prime behind something that is no number of minutes")
+        parts.append(Call("div", (smaller, Num(Fraction(60)))))
+        token = self.peek()
+        if token is not None and token.kind == "number":
+            seconds = self.power()
+            if not (
+                isinstance(seconds, Call) and seconds.head == "prime" and isinstance(seconds.args[0], Call)
+            ):
+                raise UnparsedError("a number behind minutes of arc")
+            parts.append(Call("div", (seconds.args[0].args[0], Num(Fraction(3600)))))
+        return Call("degree", (Call("add", tuple(parts)),))
 
     def signed_power(self) -> Node:
         """A power with a sign before it."""
@@ -257,7 +327,7 @@ class _Parser(Primaries):
                     break
                 phrase.append(value)
             elif (
-                (token.kind == "word" and (value in RAW_UNITS or (phrase and value in ("per",))))
+                (token.kind == "word" and (value in RAW_UNITS or (phrase and value in ("per", "old", "ago"))))
                 or (
                     token.kind == "word"
                     and len(value) >= 4
@@ -289,9 +359,13 @@ class _Parser(Primaries):
                 following = self.peek(1)
                 if following is None or following.kind not in ("text", "word"):
                     break
-                if following.kind == "word" and following.value not in RAW_UNITS:
+                if following.kind == "word" and following.value not in RAW_UNITS | {"s"}:
                     break
                 phrase.append("/" if token.value == "/" else "*")
+                if following.value == "s":
+                    # erg/s: behind a unit and a stroke the letter is a second.
+                    phrase.append("s")
+                    self.position += 1
             else:
                 break
             self.position += 1
@@ -311,19 +385,28 @@ class _Parser(Primaries):
         if self.at("^"):
             self.position += 1
             if self.accept("\\circ"):
-                return self.postfix(Call("degree", (node,)))
+                return self.temperature(self.postfix(Call("degree", (node,))))
             exponent = self.power_argument()
             if isinstance(exponent, Sym) and exponent.name == "\\circ":
-                return self.postfix(Call("degree", (node,)))
+                return self.temperature(self.postfix(Call("degree", (node,))))
             if isinstance(exponent, Sym) and exponent.name == "\\prime":
                 return self.postfix(Call("prime", (node,)))
             if self.at("_") and isinstance(node, Sym):
                 # v^2_0 is v_0^2.
                 node = self.subscript(node)
-            node = self.postfix(Call("pow", (node, exponent)))
+            node = self.postfix(_combinations(node, exponent) or Call("pow", (node, exponent)))
             if self.at("^"):
                 raise UnparsedError("two powers in a row")
         return node
+
+    def temperature(self, degrees: Node) -> Node:
+        """Degrees Celsius or Fahrenheit, where the letter follows the sign; else the angle."""
+        token = self.peek()
+        scale = token.value.strip() if token is not None and token.kind in ("text", "word") else ""
+        if scale in ("C", "F") and isinstance(degrees, Call) and degrees.head == "degree":
+            self.position += 1
+            return Quantity(degrees.args[0], ((scale, 1),))
+        return degrees
 
     def power_argument(self) -> Node:
         """What stands behind ^: a braced expression, or one factor (2^10 in plain text is 2^{10})."""
@@ -361,11 +444,27 @@ class _Parser(Primaries):
             else:
                 return node
 
+    def base_word(self) -> Node | None:
+        """The base in 1101_{\\text{two}}."""
+        braced = self.at("{")
+        token = self.peek(1 if braced else 0)
+        value = (
+            BASES.get(token.value.strip().lower())
+            if token is not None and token.kind in ("text", "word")
+            else None
+        )
+        if value is None:
+            return None
+        self.position += 2 if braced else 1
+        if braced:
+            self.expect("}")
+        return Num(Fraction(value))
+
     def subscript(self, node: Node) -> Node:
         """`node` with its index; a number with one is in that base."""
         self.expect("_")
         if isinstance(node, Num) and node.value.denominator == 1 and node.digits == 0 and node.value >= 0:
-            base = self.braced() if self.at("{") else self.primary()
+            base = self.base_word() or (self.braced() if self.at("{") else self.primary())
             if not isinstance(base, Num) or base.value.denominator != 1 or not 2 <= base.value <= 36:
                 raise UnparsedError("a number with a subscript that is no base")
             digits = str(node.value)
@@ -385,6 +484,21 @@ class _Parser(Primaries):
         if isinstance(node, Call) and node.head == "apply" and isinstance(node.args[0], Sym):
             return Call("apply", (Sym(f"{node.args[0].name}_{name}"), *node.args[1:]))
         raise UnparsedError("a subscript that belongs to nothing")
+
+
+_CHOOSING = re.compile(r"C_(\d+|n)")
+
+
+def _combinations(node: Node, exponent: Node) -> Node | None:
+    """C_5^2, in some countries the number of pairs out of five; None for the square of a constant C_1."""
+    found = _CHOOSING.fullmatch(node.name) if isinstance(node, Sym) else None
+    if found is None:
+        return None
+    if found[1] == "n":
+        return Call("binom", (Sym("n"), exponent)) if isinstance(exponent, (Num, Sym)) else None
+    if isinstance(exponent, Num) and exponent.value.denominator == 1 and 2 < int(found[1]) >= exponent.value:
+        return Call("binom", (Num(Fraction(found[1])), exponent))
+    return None
 
 
 def _is_equation(node: Node) -> bool:

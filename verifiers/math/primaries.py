@@ -19,6 +19,7 @@ from verifiers.math.tokens import DEEPEST, Token, UnparsedError, tokenize
 from verifiers.math.vocabulary import (
     ACCENTS,
     CURRENCIES,
+    CURRENCY_NAMES,
     ENGLISH,
     FUNCTIONS,
     GREEK,
@@ -68,33 +69,68 @@ class Primaries(Functions):
         """0.1\\overline{6}; `text` is what stands before the bar."""
         if self.at(".") and "." not in text:
             following = self.peek(1)
-            if following is None or following.value not in ("\\overline", "\\bar", "\\dot"):
+            if following is None or following.value not in ("\\overline", "\\bar", "\\dot", "("):
                 self.position += 1
                 return Num(_fraction(text))
             self.position += 1
             text += "."
-        if "." in text and self.at("\\overline", "\\bar", "\\dot"):
-            self.position += 1
-            self.expect("{")
-            digits = self.take()
-            self.expect("}")
-            if digits.kind != "number" or not digits.value.isdigit() or len(digits.value) > 50:
+        if "." in text and (self.at("\\overline", "\\bar", "\\dot") or self.at_repeated_digits()):
+            digits = self.repeated_digits()
+            if not digits.isdigit() or len(digits) > 50:
                 raise UnparsedError("a bar over something that is no digits")
             whole, after = text.split(".")
             head = _fraction((whole or "0") + ("." + after if after else ""))
-            tail = Fraction(int(digits.value), (10 ** len(digits.value) - 1) * 10 ** len(after))
+            tail = Fraction(int(digits), (10 ** len(digits) - 1) * 10 ** len(after))
             return Num(head + tail)
+        if text.endswith("."):
+            raise UnparsedError("a decimal point without digits")
         decimals = len(text.split(".")[1]) if "." in text else 0
         return Num(
             _fraction(text), len(text.replace(".", "").lstrip("0")) or 1 if "." in text else 0, decimals
         )
 
+    def at_repeated_digits(self) -> bool:
+        """Whether the next three tokens are digits in parentheses that touch what stands before: 0.1(6)."""
+        ahead = [self.peek(index) for index in range(3)]
+        if None in ahead or any(token is not None and token.spaced for token in ahead):
+            return False
+        kinds = [token.value if token.kind == "sign" else token.kind for token in ahead if token is not None]
+        return kinds == ["(", "number", ")"]
+
+    def repeated_digits(self) -> str:
+        """The digits under a bar, between two dots, or in parentheses."""
+        if self.accept("("):
+            digits = self.take().value
+            self.expect(")")
+            return digits
+        digits = ""
+        while self.at("\\overline", "\\bar", "\\dot"):
+            self.position += 1
+            self.expect("{")
+            digits += self.take().value
+            self.expect("}")
+            following, dotted = self.peek(), self.peek(1)
+            if (
+                following is not None
+                and following.kind == "number"
+                and dotted is not None
+                and dotted.value == "\\dot"
+            ):
+                digits += self.take().value
+        return digits
+
     def word(self, value: str, token: Token) -> Node:
         """Letters: a function, a name spelled out, or a product of one-letter variables."""
         lowered = value if value in FUNCTIONS else value.lower()
         name = INVERSE.get(lowered, lowered)
+        if name == "inf" and not self.at("(", "_", "\\{"):
+            return Sym("\\infty")
+        if name == "abs" and self.at("("):
+            return Call("abs", (self.primary(),))
         if name in FUNCTIONS and len(value) > 1:
             return self.function(name)
+        if value in CURRENCY_NAMES and (following := self.peek()) is not None and following.kind == "number":
+            return Quantity(self.postfix(self.primary()), ((CURRENCY_NAMES[value], 1),))
         if lowered in NAMES:
             return Sym(NAMES[lowered])
         if value in ("frac", "binom"):
@@ -146,6 +182,18 @@ class Primaries(Functions):
         self.position = start
         return node
 
+    def inverse_sign(self) -> bool:
+        """Take ^{-1}, if it is next."""
+        start = self.position
+        if self.accept("^") and self.accept("{") and self.accept("-"):
+            one = self.peek()
+            if one is not None and one.value == "1":
+                self.position += 1
+                if self.accept("}"):
+                    return True
+        self.position = start
+        return False
+
     def definition_head(self) -> Node | None:
         """`y(t)` before `=`: there every letter is a function's name."""
         start = self.position
@@ -160,6 +208,8 @@ class Primaries(Functions):
         try:
             if self.at("_"):
                 name = self.subscript(name)
+            if self.inverse_sign():
+                name = Call("inverse", (name,))
             while self.accept("'"):
                 name = Call("prime", (name,))
             if self.at("("):
@@ -179,6 +229,10 @@ class Primaries(Functions):
             return Sym("\\pi" if value == "π" else value)
         if value in FUNCTIONS:
             return self.function(value)
+        if value.lower() in NAMES:
+            return Sym(NAMES[value.lower()])
+        if value in CURRENCY_NAMES and (following := self.peek()) is not None and following.kind == "number":
+            return Quantity(self.postfix(self.primary()), ((CURRENCY_NAMES[value], 1),))
         if len(value) == 1 and value.isalpha():
             return self.letter(value)
         if value and re.fullmatch(r"[-+]?[\d.,]+", value):

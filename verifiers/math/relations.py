@@ -25,7 +25,6 @@ from verifiers.math.syntax import (
 )
 from verifiers.math.values import Values
 
-
 RESTATING = frozenset({"int", "lim", "sum", "prod", "gcd", "lcm", "mod", "det"})
 """Operations that an answer must have done, unless the gold leaves them undone as well."""
 
@@ -82,6 +81,9 @@ class Relations(Values):
         if len(terms) == 2 and isinstance(first_term, Sym) and first_term.name in ("i", "e"):
             # In "i = 3" the letter is the problem's variable.
             return None if compare.has_symbol(terms[1], first_term.name) else Named(first_term, terms[1])
+        if len(terms) > 1 and all(term == first_term for term in terms):
+            # 0 = 0 gives no value.
+            return None
         names = list(itertools.takewhile(lambda term: name_in(term) is not None, terms[:-1]))
         values = terms[len(names) :]
         for other in values[1:]:
@@ -132,6 +134,8 @@ class Relations(Values):
         if len(names[1]) == 1 and self.solved(theirs) and not self.solved(ours):
             return False
         if compare.constant_ratio(left, right) is not None:
+            return True
+        if names[0] == names[1] and compare.same_up_to_parameters(left, right):
             return True
         for name in sorted(names[0] & names[1]):
             if names[0] == names[1] and len(names[0]) > 1 and compare.same_roots(left, right, name):

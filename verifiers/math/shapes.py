@@ -26,7 +26,6 @@ from verifiers.math.syntax import (
     variables,
     walk,
 )
-from verifiers.math.units import UNITS, convert
 
 PARAMETERS = frozenset("nkmlj")
 
@@ -60,6 +59,8 @@ def shows_approximation(node: Node) -> bool:
 
 def approximates(value: Node, shown: Node, *, strict: bool) -> bool:
     """Whether a shown decimal is the value: within a twentieth, or, strictly, at every digit it shows."""
+    if (unit := split_quantity(value)[1]) and unit == split_quantity(shown)[1] != (("%", 1),):
+        value, shown = split_quantity(value)[0], split_quantity(shown)[0]
     try:
         ours = compare.numeric_order(quantity_value(value))
         theirs = compare.numeric_order(quantity_value(shown))
@@ -180,14 +181,20 @@ def name_in(node: Node) -> str | None:
         if node.head == "apply":
             return repr(node)
         inner = name_in(node.args[0]) if node.head in ("prime", "abs", "degree") else None
-        # |AB| is a length; |x| = 3 says something of x.
-        if inner is not None and (node.head != "abs" or inner.isupper()):
+        # |AB|, |z| and |\\vec a| are lengths; |x| = 3 says something of x.
+        if inner is not None and (node.head != "abs" or inner.isupper() or inner == "z" or inner[0] == "\\"):
             return f"{node.head} {inner}"
         if node.head == "mul":
             letters = [run_of_letters(arg) for arg in node.args]
             if all(letters) and "".join(str(x) for x in letters).isupper():
                 return "".join(str(x) for x in letters)
         if node.head in ("max", "min", "det", "deg", "arg", "dim"):
+            return repr(node)
+        if node.head in ("sin", "cos", "tan", "cot") and _is_angle(node.args[0]):
+            return repr(node)
+        if node.head == "frac" and _is_derivative(node):
+            return repr(node)
+        if node.head == "ratio" and all(name_in(arg) is not None for arg in node.args):
             return repr(node)
     if (
         isinstance(node, Group)
@@ -196,6 +203,30 @@ def name_in(node: Node) -> str | None:
     ):
         return "(" + ",".join(str(name_in(item)) for item in node.items) + ")"
     return None
+
+
+def _is_angle(node: Node) -> bool:
+    """Whether this is the usual name of an angle that is asked for by its sine: A, alpha, angle ABC."""
+    return (
+        isinstance(node, Sym)
+        and (node.name.isupper() or node.name.startswith("\\"))
+        and name_in(node) is not None
+    )
+
+
+def _is_derivative(node: Call) -> bool:
+    """Whether this is dy/dx."""
+    letters = [run_of_letters(arg) for arg in node.args]
+    return all(run is not None and len(run) == 2 and run[0] == "d" for run in letters)
+
+
+def indexed_roots(left: list[str], right: list[str]) -> bool:
+    """Whether one side gives x = 2 and x = 3, and the other x_1 = 2 and x_2 = 3."""
+    letters = set(right)
+    if len(letters) != 1 or len(left) != len(set(left)):
+        return False
+    (letter,) = letters
+    return all(re.fullmatch(re.escape(letter) + r"_\w", name) for name in left)
 
 
 def run_of_letters(node: Node) -> str | None:
@@ -271,20 +302,6 @@ def split_quantity(node: Node) -> tuple[Node, tuple[tuple[str, int], ...]]:
         inner, unit = split_quantity(node.args[0])
         return Call("neg", (inner,)), unit
     return node, ()
-
-
-def with_letter_unit(node: Node, other: Node) -> Node:
-    """1 m beside 100 cm: a letter behind a number is a unit where the other side's unit is of its kind."""
-    if (
-        isinstance(node, Call)
-        and node.head == "mul"
-        and isinstance(node.args[1], Sym)
-        and isinstance(other, Quantity)
-    ):
-        unit = ((node.args[1].name, 1),)
-        if unit[0][0] in UNITS and convert(unit)[0] == convert(other.unit)[0] and not variables(node.args[0]):
-            return Quantity(node.args[0], unit)
-    return node
 
 
 def only_units(unit: tuple[tuple[str, int], ...]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from verifiers.math import compare
+from verifiers.math.forms import common_forms
 from verifiers.math.realsets import NoSetError, real_set, same_set
 from verifiers.math.relations import RESTATING, Relations
 from verifiers.math.shapes import (
@@ -13,6 +14,7 @@ from verifiers.math.shapes import (
     closed_form,
     expand_pm,
     has_pm,
+    indexed_roots,
     is_computation,
     is_list,
     items_of,
@@ -117,6 +119,8 @@ class Decider(Relations):
         ours, theirs = unwrap(ours), unwrap(theirs)
         if has_pm(ours) or has_pm(theirs):
             return self.equal(expand_pm(ours), expand_pm(theirs))
+        if not (isinstance(ours, Num) and isinstance(theirs, Num)):
+            ours, theirs = common_forms(ours, theirs)
         if is_computation(ours) and is_computation(theirs) and ours != theirs:
             # A chain of computations is the answer itself, not only its last value.
             return None
@@ -154,7 +158,20 @@ class Decider(Relations):
             return False
         if isinstance(ours, Call) and isinstance(theirs, Call) and "congruent" in (ours.head, theirs.head):
             return self.in_order(ours.args, theirs.args) if ours.head == theirs.head else False
+        if isinstance(ours, Call) and isinstance(theirs, Call) and "cases" in (ours.head, theirs.head):
+            return self.equal_cases(ours, theirs)
         return self.equal_values(ours, theirs)
+
+    def equal_cases(self, ours: Call, theirs: Call) -> bool | None:
+        """Functions in pieces: each value under its condition, in any order."""
+        if ours.head != theirs.head or len(ours.args) != len(theirs.args):
+            return False
+        pieces = [
+            [Group("(", ")", node.args[index : index + 2]) for index in range(0, len(node.args), 2)]
+            for node in (ours, theirs)
+        ]
+        found = self.match_all(pieces[0], pieces[1])
+        return True if found else None
 
     def equal_sets(self, ours: Node, theirs: Node) -> bool | None:
         """Intervals, inequalities, unions; None where not both are sets or both are plain brackets."""
@@ -200,6 +217,8 @@ class Decider(Relations):
             left, right = [value_of(n) for n in left], [value_of(n) for n in right]
             if len(distinct) == len(left) > 1 and letters:
                 return self.in_order(left, right)
+        elif known[0] and (indexed_roots(known[0], known[1]) or indexed_roots(known[1], known[0])):
+            left, right = [value_of(n) for n in left], [value_of(n) for n in right]
         elif known[0] and len(set(known[0])) == 1 == len(set(known[1])):
             if known[0][0] != known[1][0]:
                 first, second = self.named(left[0]), self.named(right[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 _COMMANDS = re.compile(r"\\(?:text|mathrm|mathbf|textbf|operatorname|mathcal|rm|bf)\s*\{([^{}]*)\}")
 _BARE_COMMANDS = re.compile(r"\\[A-Za-z]+")
@@ -16,8 +17,13 @@ _SYNONYMS = (
                     "no real solutions", "none", "there is no solution", "there are no solutions",
                     "no such numbers",
                     "does not have solution", "{}", "\\{\\}", "\\{ \\}", "there are no real solutions",
-                    "no answer exists")),
-    ("undefined", ("does not exist", "dne", "undefined", "not defined", "doesn't exist", "limit does not exist")),
+                    "no answer exists", "no real roots", "no roots", "there are no real roots",
+                    "there is no such number", "no such number", "no such numbers exist",
+                    "there are no such numbers", "the equation has no solution", "no solution exists",
+                    "the equation has no solutions", "the equation has no real solutions",
+                    "the system has no solution", "no real solution exists")),
+    ("undefined", ("does not exist", "dne", "undefined", "not defined", "doesn't exist", "limit does not exist",
+                  "the limit does not exist", "the limit doesn't exist", "does not exist (dne)", "nonexistent")),
     ("\\infty", ("infinity", "infinite", "infinitely many", "infinitely many solutions", "inf",
     "positive infinity", "+\\infty",
                  "an infinite number", "unbounded", "\\infty")),
@@ -45,6 +51,17 @@ def synonym(canonical: str) -> str | None:
     return _CANONICAL.get("".join(plain(canonical).split()).lower().rstrip("."))
 
 
+_YES_NO = re.compile(r"(yes|no)\b(?:[.,;:!]|$)", re.IGNORECASE)
+_OTHER = re.compile(r"\b(?:yes|no|not necessarily|but|unless|except|only if|depends|cannot)\b", re.IGNORECASE)
+
+
+def yes_or_no(canonical: str) -> str | None:
+    """ "yes" for "Yes" and "Yes, it is possible"; None where something else is said, or both."""
+    text = plain(canonical).strip()
+    found = _YES_NO.match(text)
+    return None if found is None or _OTHER.search(text[found.end() :]) else found[1].lower()
+
+
 _CHOICE = re.compile(r"^\(?\s*([A-Ja-j])\s*\)?\.?$")
 _CHOICE_WITH_TEXT = re.compile(
     r"^(?:\(\s*([A-J])\s*\)(?=\s|[\w\\$])|([A-J])\s*[).:](?!\s*[A-Za-z]$)|([A-J])(?=\s+[A-Z][a-z]{2,}))\s*(\S.*)$",
@@ -70,6 +87,47 @@ def choice(canonical: str) -> tuple[str, str] | None:
         # "(A) \\cup (B)" and "A: B" are formulas about A.
         return None if _OPERATOR.match(found.group(4)) else (letter, found.group(4).strip())
     return None
+
+
+_CIRCLED = re.compile(r"\\textcircled\s*\{(\d+)\}")
+_BETWEEN_CIRCLED = re.compile(r"(?:[\s,;.{}]|\\(?:text|mathrm)\b|\band\b)*")
+
+
+def circled(canonical: str) -> frozenset[str] | None:
+    """The numbers of an answer such as "①③"; None for anything else."""
+    numbers = _CIRCLED.findall(canonical)
+    return frozenset(numbers) if numbers and _BETWEEN_CIRCLED.fullmatch(_CIRCLED.sub("", canonical)) else None
+
+
+_DOMAINS = {
+    "Z": "integers", "N": "naturals", "R": "reals", "Q": "rationals", "N*": "positive integers",
+    "N+": "positive integers", "Z+": "positive integers", "R+": "positive reals",
+}  # fmt: skip
+_QUANTIFIED = r"(?:for|where|with)(?: all| any| every| some)?"
+_DECLARATION = re.compile(
+    rf"(?:[,;]?\s*\\text\s*\{{\s*,?\s*{_QUANTIFIED}\s*\}}\s*|[,;]?\s*\b{_QUANTIFIED}\s+|[,;]\s*|\(\s*)"
+    r"(?P<letters>[A-Za-z](?:\s*,\s*[A-Za-z])*)\s*\\in\s*(?:\\mathbb|\\mathbf)?\s*\{?\s*(?P<domain>[ZNRQ])\s*\}?"
+    r"(?:[\^_]\s*\{?\s*(?P<mark>[+*])\s*\}?)?\s*\)?\s*$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What an answer says at its end of the letters in it: "k in Z"."""
+
+    letters: frozenset[str]
+    domain: str
+
+
+def split_declaration(canonical: str) -> tuple[str, Declaration | None]:
+    """An answer without the declaration at its end, and that declaration."""
+    found = _DECLARATION.search(canonical)
+    rest = canonical[: found.start()].strip() if found else ""
+    if found is None or not rest:
+        return canonical, None
+    domain = _DOMAINS.get(found["domain"] + (found["mark"] or ""))
+    letters = frozenset(found["letters"].replace(" ", "").split(","))
+    return (rest, Declaration(letters, domain)) if domain else (canonical, None)
 
 
 def choices(canonical: str) -> frozenset[str] | None:

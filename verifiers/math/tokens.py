@@ -28,7 +28,7 @@ class Token:
 
 _TOKEN = re.compile(
     r"(?P<space>\s+)"
-    r"|(?P<text>\\(?:text|mathrm|textbf|mathbf|operatorname|mathcal|mathfrak|mathscr|mathbb|textcircled|rm)\s*\{(?P<body>[^{}]*)\})"
+    r"|(?P<text>\\(?:text|mathrm|textbf|mathbf|operatorname|mathcal|mathfrak|mathscr|mathbb|textcircled|rm)\s*\{(?P<body>(?:[^{}]|\{[^{}]*\})*)\})"
     r"|(?P<number>\d+(?:\.\d+)?[eE][-+]?\d+(?![A-Za-z\d])|\d+\.\d+|\.\d+|\d+)"
     r"|(?P<command>\\[A-Za-z]+|\\.)"
     r"|(?P<word>[A-Za-z]+)"

@@ -60,6 +60,16 @@ RAW_UNITS = frozenset(
         "mph",
         "Hz",
         "rad",
+        "erg",
+        "kPa",
+        "kJ",
+        "kW",
+        "kN",
+        "eV",
+        "MeV",
+        "GeV",
+        "nm",
+        "mol",
     }
     | {alias for alias in _ALIASES if len(alias) >= 3}
 )
@@ -76,6 +86,7 @@ def singular(word: str) -> str:
     return word
 
 
+_FILLER = {"of", "a", "an", "the", "each", "in", "old", "ago", "long", "wide", "tall", "high", "away"}
 _WORD = re.compile(r"[A-Za-z]+|[/^*-]|per\b|\d+|[^\sA-Za-z]")
 
 
@@ -90,7 +101,8 @@ def parse_unit(text: str) -> Unit | None:
         .replace("{", " ")
         .replace("}", " ")
         .replace("~", " ")
-        .strip(" .,")
+        .replace(".", " ")
+        .strip(" ,()")
     )
     if not text:
         return ()
@@ -108,7 +120,21 @@ def parse_unit(text: str) -> Unit | None:
             sign, previous = -1, None
         elif token in ("*", "-"):
             previous = None
-        elif lowered in ("of", "a", "an", "the", "each", "in"):
+        elif lowered in (
+            "of",
+            "a",
+            "an",
+            "the",
+            "each",
+            "in",
+            "old",
+            "ago",
+            "long",
+            "wide",
+            "tall",
+            "high",
+            "away",
+        ):
             if lowered == "in" and previous is None:
                 powers["in"] = powers.get("in", 0) + sign * pending
                 previous, pending = "in", 1

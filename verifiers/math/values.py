@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from verifiers.math import compare
-from verifiers.math.evaluate import NotExactError, TooLargeError, exact
+from verifiers.math.evaluate import NotExactError, NotNumericError, TooLargeError, exact
 from verifiers.math.numbers import rounds_to
 from verifiers.math.shapes import (
     arbitrary_constants,
@@ -18,7 +18,6 @@ from verifiers.math.shapes import (
     ratio_terms,
     same_symbol,
     split_quantity,
-    with_letter_unit,
 )
 from verifiers.math.syntax import (
     Based,
@@ -125,20 +124,34 @@ class Values(ABC):
             return isinstance(ours, Num) and ours == Num(Fraction(theirs.digits))
         return compare.same_value(ours, theirs)
 
+    def above_one(self, node: Node) -> bool:
+        """Whether this is a number beyond one in size; expressions with variables count as such."""
+        try:
+            return bool(abs(compare.numeric_order(node)) > 1)
+        except NotNumericError:
+            return True
+
     def equal_quantities(self, ours: Node, theirs: Node) -> bool | None:
         """Values with units: converted where both have one; a unit that only one side gives is left out."""
-        ours, theirs = with_letter_unit(ours, theirs), with_letter_unit(theirs, ours)
         (left, left_unit), (right, right_unit) = split_quantity(ours), split_quantity(theirs)
         percent = (("%", 1),)
         if (left_unit == percent) != (right_unit == percent):
             if left_unit and right_unit:
                 return False
+            if left_unit == percent and not self.above_one(right):
+                # 0.5% for a gold of 0.5: a number up to one is a share already.
+                return self.equal(Call("div", (left, Num(Fraction(100)))), right)
             plain = self.equal(left, right)
             if plain:
                 return True
             if left_unit == percent:
                 return self.equal(Call("div", (left, Num(Fraction(100)))), right)
             return self.equal(left, Call("div", (right, Num(Fraction(100)))))
+        temperatures = {(("C", 1),), (("F", 1),)}
+        for value, unit in ((left, right_unit), (right, left_unit)):
+            if unit in temperatures and isinstance(value, Call) and value.head == "degree":
+                # 30 degrees, for 30 degrees Celsius.
+                return self.equal(*(v.args[0] if v is value else v for v in (left, right)))
         if any(isinstance(value, Call) and value.head == "degree" for value in (left, right)):
             # Degrees are a unit of their own.
             return False

@@ -7,7 +7,7 @@ FUNCTIONS = {
     "arccos", "arctan",
     "arccot", "arcsec", "arccsc", "arsinh", "arcosh", "artanh", "ln", "log", "exp", "arg", "det", "gcd",
     "lcm", "max",
-    "min", "sgn", "Re", "Im", "deg", "dim", "ker", "tr", "Tr", "Var", "cis", "sup", "inf", "rank", "sqrt",
+    "min", "sgn", "Re", "Im", "deg", "dim", "ker", "tr", "Tr", "Var", "cis", "sup", "inf", "rank", "sqrt", "abs",
 }  # fmt: skip
 INVERSE = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "sen": "sin", "tg": "tan", "ctg": "cot",
             "arctg": "arctan",
@@ -39,6 +39,17 @@ RELATIONS = {
     "\\ll": "<<", "\\gg": ">>",
     "\\mid": "mid", "\\Rightarrow": "implies", "\\rightarrow": "to", "\\mapsto": "to", "\\coloneqq": "=",
 }  # fmt: skip
+SCALES = {
+    "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
+}  # fmt: skip
+"""Words behind a number that multiply it."""
+CURRENCY_NAMES = {
+    "USD": "dollar", "EUR": "euro", "GBP": "pound sterling", "CNY": "yuan", "RMB": "yuan", "Rs": "rupee",
+    "INR": "rupee",
+}  # fmt: skip
+"""Words before a number that are its currency."""
+BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
+         "twelve": 12, "sixteen": 16}  # fmt: skip
 CURRENCIES = {"\\$": "dollar", "\\pounds": "pound sterling", "\\euro": "euro", "\\yen": "yen"}
 PREFIXED = {"\\angle", "\\triangle", "\\Delta", "\\partial", "\\nabla"}
 CLOSERS = {"(": (")", "]"), "[": ("]", ")"), "\\{": ("\\}",), "\\langle": ("\\rangle",)}

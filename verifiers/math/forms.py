@@ -1,0 +1,200 @@
+"""One answer in several forms: trees rewritten so that both sides of a comparison say it in the same form.
+
+Nothing here decides equality; a rewriting keeps what the tree means, or uses what the other side shows it to mean
+(a list of intervals beside a union is that union).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from verifiers.math.shapes import is_scalar, name_in
+from verifiers.math.syntax import (
+    Call,
+    Group,
+    Logic,
+    Matrix,
+    Node,
+    Num,
+    Quantity,
+    Relation,
+    SetBuilder,
+    Sym,
+    variables,
+)
+from verifiers.math.units import UNITS, Unit, convert
+
+_TRANSPOSED = (Sym("T"), Sym("\\top"))
+
+
+def common_forms(ours: Node, theirs: Node) -> tuple[Node, Node]:
+    """Both sides, each in the form that the other calls for."""
+    ours, theirs = plainer(ours), plainer(theirs)
+    return _beside(ours, theirs), _beside(theirs, ours)
+
+
+def plainer(node: Node) -> Node:
+    """The form that does not depend on the other side."""
+    if isinstance(node, Group) and node.opener == "":
+        return _excluded(node)
+    if isinstance(node, SetBuilder):
+        return _solutions(node)
+    if isinstance(node, Relation):
+        return _membership(_name_first(node))
+    if isinstance(node, Call) and node.head == "pow" and node.args[1] in _TRANSPOSED:
+        inner = node.args[0]
+        if isinstance(inner, Group) and inner.opener in ("(", "["):
+            return inner
+        if isinstance(inner, Matrix):
+            return Matrix(tuple(zip(*inner.rows, strict=True)))
+    return node
+
+
+def _beside(node: Node, other: Node) -> Node:
+    if isinstance(other, Matrix) and isinstance(node, Group):
+        return _as_matrix(node)
+    if isinstance(other, Group) and other.opener in ("(", ""):
+        if isinstance(node, Call) and node.head == "apply" and other.opener == "(":
+            return _point(node)
+        if isinstance(node, Relation) and len(other.items) > 1:
+            return _several_names(node)
+    if isinstance(node, Group) and node.opener == "" and isinstance(other, (Call, Group)):
+        return _as_union(node, other)
+    if isinstance(node, Call) and isinstance(other, Quantity):
+        return _with_letter_units(node, other)
+    return node
+
+
+def _excluded(node: Group) -> Node:
+    """x != 0, 2 and x != 0, x != 2: a condition and no list of answers."""
+    first = node.items[0] if node.items else None
+    if not isinstance(first, Relation) or first.operators != ("!=",) or not isinstance(first.terms[0], Sym):
+        return node
+    conditions: list[Node] = []
+    for item in node.items:
+        if isinstance(item, Relation):
+            if item.operators != ("!=",) or item.terms[0] != first.terms[0]:
+                return node
+            conditions.append(item)
+        elif is_scalar(item):
+            conditions.append(Relation((first.terms[0], item), ("!=",)))
+        else:
+            return node
+    return Logic("and", tuple(conditions))
+
+
+def _solutions(node: SetBuilder) -> Node:
+    """{x | x = k pi, k in Z} is x = k pi."""
+    conditions = node.condition.items if isinstance(node.condition, Logic) else (node.condition,)
+    subject = node.subject.terms[0] if isinstance(node.subject, Relation) else node.subject
+    first, rest = conditions[0], conditions[1:]
+    equation = isinstance(first, Relation) and first.operators == ("=",) and first.terms[0] == subject
+    declared = all(isinstance(item, Relation) and item.operators == ("in",) for item in rest)
+    if equation and declared and (not isinstance(node.condition, Logic) or node.condition.operator == "and"):
+        return first
+    return node
+
+
+def _name_first(node: Relation) -> Relation:
+    """3 = x as x = 3."""
+    if node.operators == ("=",) and not variables(node.terms[0]) and isinstance(node.terms[1], Sym):
+        left, right = node.terms
+        if name_in(right) is not None and is_scalar(left):
+            return Relation((right, left), ("=",))
+    return node
+
+
+def _membership(node: Relation) -> Node:
+    """x in {1, 2} as x = 1, x = 2."""
+    if node.operators != ("in",) or name_in(node.terms[0]) is None:
+        return node
+    values = node.terms[1]
+    if isinstance(values, Group) and values.opener == "{" and values.items:
+        return Group("", "", tuple(Relation((node.terms[0], value), ("=",)) for value in values.items))
+    return node
+
+
+def _as_matrix(node: Group) -> Node:
+    """[[1, 2], [3, 4]] as a matrix."""
+    rows = [item.items for item in node.items if isinstance(item, Group) and item.opener in ("[", "(")]
+    if len(rows) == len(node.items) > 1 and len({len(row) for row in rows}) == 1 and len(rows[0]) > 0:
+        return Matrix(tuple(rows))
+    return node
+
+
+def _point(node: Call) -> Node:
+    """A(1, 2), a point with its name, as (1, 2)."""
+    name = node.args[0]
+    if isinstance(name, Sym) and len(name.name) == 1 and name.name.isupper() and len(node.args) > 2:
+        return Group("(", ")", node.args[1:])
+    return node
+
+
+def _several_names(node: Relation) -> Node:
+    """x = y = z = 1 as x = 1, y = 1, z = 1."""
+    names = node.terms[:-1]
+    letters = all(isinstance(term, Sym) and name_in(term) is not None for term in names)
+    if set(node.operators) == {"="} and len(names) > 1 and letters and is_scalar(node.terms[-1]):
+        return Group("", "", tuple(Relation((name, node.terms[-1]), ("=",)) for name in names))
+    return node
+
+
+def _is_interval(node: Node) -> bool:
+    return (
+        isinstance(node, Group)
+        and len(node.items) == 2
+        and node.opener in ("(", "[")
+        and node.closer in (")", "]")
+    )
+
+
+def _as_union(node: Group, other: Call | Group) -> Node:
+    """Intervals one after the other, beside a union, are that union."""
+    if not (isinstance(other, Call) and other.head == "union") or len(node.items) < 2:
+        return node
+    if not all(_is_interval(item) for item in node.items):
+        return node
+    union = node.items[0]
+    for item in node.items[1:]:
+        union = Call("union", (union, item))
+    return union
+
+
+def _with_letter_units(node: Call, other: Quantity) -> Node:
+    """3 m/s beside a speed: letters behind a number are its unit where the other side's unit is of their kind."""
+    if node.head == "neg" and isinstance(node.args[0], Call):
+        inner = _with_letter_units(node.args[0], other)
+        return Quantity(Call("neg", (inner.value,)), inner.unit) if isinstance(inner, Quantity) else node
+    found = _value_and_letters(node)
+    if found is None or not found[1] or convert(found[1])[0] != convert(other.unit)[0]:
+        return node
+    return Quantity(found[0], found[1])
+
+
+def _value_and_letters(node: Node) -> tuple[Node, Unit] | None:
+    """A number and the unit that the letters behind it spell, or None."""
+    if not variables(node):
+        return node, ()
+    if isinstance(node, Sym):
+        return (Num(Fraction(1)), ((node.name, 1),)) if node.name in UNITS else None
+    if not isinstance(node, Call):
+        return None
+    if node.head == "pow" and isinstance(node.args[0], Sym):
+        unit = _value_and_letters(node.args[0])
+        power = node.args[1]
+        whole = isinstance(power, Num) and power.value.denominator == 1 and abs(power.value) < 10
+        return (
+            (unit[0], ((unit[1][0][0], int(power.value)),))
+            if unit and whole and isinstance(power, Num)
+            else None
+        )
+    if node.head not in ("mul", "div"):
+        return None
+    left, right = _value_and_letters(node.args[0]), _value_and_letters(node.args[1])
+    if left is None or right is None or right[0] != Num(Fraction(1)) or not right[1]:
+        return None
+    sign = 1 if node.head == "mul" else -1
+    powers = dict(left[1])
+    for name, exponent in right[1]:
+        powers[name] = powers.get(name, 0) + sign * exponent
+    return left[0], tuple(sorted((name, power) for name, power in powers.items() if power))
