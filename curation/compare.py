@@ -176,9 +176,11 @@ class Comparable:
 
 
 def opposed(one: Comparable, other: Comparable) -> bool:
-    """Whether the two texts differ by words that turn a question into another one: "largest" for "smallest",
-    or one number word for another."""
-    changed = one.words ^ other.words
-    if changed & one.words & _NUMBER_WORDS and changed & other.words & _NUMBER_WORDS:
+    """Whether the two texts differ by words that turn a question into another one: "largest" here and "smallest"
+    there, or one number word for another."""
+    mine, yours = one.words - other.words, other.words - one.words
+    if mine & _NUMBER_WORDS and yours & _NUMBER_WORDS:
         return True
-    return len(changed) > 1 and any(pair <= changed for pair in _OPPOSED)
+    return bool(mine and yours) and any(
+        pair & mine and pair & yours and pair <= mine | yours for pair in _OPPOSED
+    )

@@ -94,6 +94,37 @@ def _substituted(one: Sequence[str], other: Sequence[str]) -> bool:
     return bool(left - right) and bool(right - left)
 
 
+def _sibling(views: Sequence[tuple[Comparable, Comparable]], score: float) -> bool:
+    """Whether two texts share their wording only: fewer common numbers ask for more common text, and a function or
+    variable that only one of them knows makes another question of the same words."""
+    numbers = max(_share(Counter(one.numbers), Counter(other.numbers)) for one, other in views)
+    if numbers < 0.75 and score < min(0.9, 1.1 - 0.4 * numbers):
+        return True
+    same_words = any(one.words == other.words for one, other in views)
+    return same_words and numbers == 1 and score < 0.95 and all(_letters(a) != _letters(b) for a, b in views)
+
+
+def _share(one: Counter[str], other: Counter[str]) -> float:
+    """Jaccard similarity of two multisets; 1 where both are empty."""
+    union = (one | other).total()
+    return (one & other).total() / union if union else 1.0
+
+
+def _letters(text: Comparable) -> frozenset[str]:
+    """Variables and functions of one letter."""
+    return frozenset(token for token in text.core if len(token) == 1 and token.isalpha())
+
+
+def _bare_expression(one: Comparable, other: Comparable) -> bool:
+    """Whether one text is hardly more than an expression, and the other has the same one with letters around it
+    ("m/n is ..., what is m+n")."""
+    short, long = sorted((one.formula, other.formula), key=len)
+    if len(short) < 10 or min(len(one.words), len(other.words)) > 1 or one.numbers != other.numbers:
+        return False
+    before, found, after = long.partition(short)
+    return bool(found) and not re.search(r"\d", before + after)
+
+
 def relate(row: Item, item: Item) -> tuple[Relation, float]:
     """Judge one pair of a training text and a benchmark text; gives the relation and the containment."""
     for left, right in ((row.whole, item.whole), (row.stem, item.stem)):
@@ -104,6 +135,8 @@ def relate(row: Item, item: Item) -> tuple[Relation, float]:
         views.append((row.whole, item.whole))
     scores = [containment(one, other) for one, other in views]
     score = max(scores)
+    if _bare_expression(row.stem, item.stem):
+        return "same", score
     if score < 0.5:
         return "different", score
     one, other = views[scores.index(score)]
@@ -119,7 +152,7 @@ def relate(row: Item, item: Item) -> tuple[Relation, float]:
         and one.formula.strip("=") != other.formula.strip("=")
     ):
         return ("variant" if score >= LIKELY else "different"), score
-    if opposed(one, other):
+    if opposed(one, other) or _sibling(views, score):
         return "variant", score
     few_words = min(len(one.words), len(other.words)) <= 10
     if few_words and score < 0.75 and _substituted(sorted(one.words), sorted(other.words)):

@@ -17,6 +17,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,25 +33,32 @@ def hash64(parts: Iterable[str]) -> int:
     return int.from_bytes(blake2b("\x1f".join(parts).encode(), digest_size=8).digest(), "little")
 
 
-def similar(one: Comparable, other: Comparable, threshold: float) -> bool:
-    """Whether two texts with the same numbers ask the same.
+Nearness = Literal["same", "neighbour", "apart"]
+
+
+def nearness(one: Comparable, other: Comparable, threshold: float) -> Nearness:
+    """How two texts with the same numbers are related: the same question, nearly its text, or neither.
+
+    A neighbour has the text of the other but for a variable or a word that makes another question of it.
 
     Args:
         one: a text.
         other: another.
         threshold: least share of character 5-grams in common (Jaccard).
     """
-    if one.squeezed == other.squeezed and one.numbers == other.numbers:
-        return True
     if one.numbers != other.numbers:
-        return False
+        return "apart"
+    if one.squeezed == other.squeezed:
+        return "same"
+    if len(one.grams & other.grams) < threshold * len(one.grams | other.grams):
+        return "apart"
+    if opposed(one, other):
+        return "neighbour"
     if one.formula != other.formula:
         ratio = SequenceMatcher(None, one.formula, other.formula, autojunk=False).ratio()
         if ratio < (0.92 if min(len(one.formula), len(other.formula)) > 24 else 1.0):
-            return False
-    if opposed(one, other):
-        return False
-    return len(one.grams & other.grams) >= threshold * len(one.grams | other.grams)
+            return "neighbour"
+    return "same"
 
 
 @dataclass
@@ -63,6 +71,9 @@ class Duplicates:
     """Whether the text equals its group's first after normalisation (only near otherwise)."""
     template: NDArray[np.int64]
     """Index of the first text of the same template (same text up to numbers)."""
+    neighbour: dict[int, int]
+    """For texts that have one: an earlier text that is nearly the same, with the same numbers, and asks another
+    question."""
 
     def groups(self) -> Iterator[NDArray[np.int64]]:
         """Indices of each group of two or more, ascending, groups by their first."""
@@ -143,11 +154,12 @@ def find_duplicates(
         for index, first in enumerate(_first_equal(columns.load("core")).tolist()):
             if first != index:
                 forest.union(first, index)
+        neighbour: dict[int, int] = {}
         comparable = lru_cache(maxsize=4096)(lambda index: Comparable.of(fetch(index)))
         for band in bands:
-            _link_band(columns.load(band), forest, comparable, threshold, comparisons)
+            _link_band(columns.load(band), forest, neighbour, comparable, threshold, comparisons)
     parent = np.array([forest.find(index) for index in range(columns.count)], dtype=np.int64)
-    return Duplicates(parent, exact_first == exact_first[parent], template)
+    return Duplicates(parent, exact_first == exact_first[parent], template, neighbour)
 
 
 def _batched(texts: Iterable[str], size: int) -> Iterator[list[str]]:
@@ -179,6 +191,7 @@ def _hash_batch(batch: list[str], hasher: MinHasher, columns: _Columns) -> None:
 def _link_band(
     keys: Hashes,
     forest: _Forest,
+    neighbour: dict[int, int],
     comparable: Callable[[int], Comparable],
     threshold: float,
     comparisons: int,
@@ -192,14 +205,14 @@ def _link_band(
         roots = list(dict.fromkeys(forest.find(index) for index in order[start : start + size].tolist()))
         representatives: list[int] = []
         for root in roots:
-            match = next(
-                (
-                    known
-                    for known in representatives
-                    if similar(comparable(known), comparable(root), threshold)
-                ),
-                None,
-            )
+            match = None
+            for known in representatives:
+                near = nearness(comparable(known), comparable(root), threshold)
+                if near == "same":
+                    match = known
+                    break
+                if near == "neighbour":
+                    neighbour.setdefault(root, known)
             if match is not None:
                 forest.union(match, root)
             elif len(representatives) < comparisons:

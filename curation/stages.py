@@ -150,9 +150,15 @@ def duplicates(source: Path, config: CurateConfig, log: DropLog) -> Iterator[Row
     )
     drops: dict[int, Reason] = {}
     merged: dict[int, list[str]] = {}
+    similar: dict[int, str] = {}
     for group in found.groups():
-        _settle([(int(index), rows[index]) for index in group], found, config, drops, merged)
-    similar = _merge_semantic(rows, found, config, drops, merged) if settings.semantic else {}
+        _settle([(int(index), rows[index]) for index in group], found, config, drops, merged, similar)
+    for index, earlier in found.neighbour.items():
+        row, first = rows[index], rows[int(found.parent[earlier])]
+        if not same_gold(first, row):
+            similar.setdefault(index, first.raw_id)
+    if settings.semantic:
+        _merge_semantic(rows, found, config, drops, merged, similar)
     sizes = np.bincount(found.template, minlength=1)
     template_name = lru_cache(maxsize=4096)(lambda index: rows[index].raw_id)
     for index, row in enumerate(read_rows(source)):
@@ -163,7 +169,7 @@ def duplicates(source: Path, config: CurateConfig, log: DropLog) -> Iterator[Row
         row.duplicates = merged.get(index, [])
         if index in similar:
             row.facts["similar_to"] = similar[index]
-            log.report.notes["semantic duplicates with another gold kept"] += 1
+            log.report.notes["near texts with another gold kept"] += 1
         template = int(found.template[index])
         if sizes[template] > 1:
             row.facts["template"] = template_name(template)
@@ -179,8 +185,12 @@ def _settle(
     config: CurateConfig,
     drops: dict[int, Reason],
     merged: dict[int, list[str]],
+    similar: dict[int, str],
 ) -> None:
-    """Decide about one duplicate group: which row stays, and why the others go."""
+    """Decide about one duplicate group: which row stays, and why the others go.
+
+    Rows that stay beside one with nearly the same text and another gold are noted in `similar`.
+    """
     golds: list[tuple[Row, list[tuple[int, Row]]]] = []
     for index, row in group:
         for example, members in golds:
@@ -191,8 +201,10 @@ def _settle(
             golds.append((row, [(index, row)]))
     if len(golds) > 1 and not _conflict([row for _, row in group]):
         # Near texts whose content words differ, with different answers, are different questions.
-        for _, members in golds:
+        for first, members in golds:
             _merge(members, found, drops, merged)
+            if first is not golds[0][0]:
+                similar[members[0][0]] = golds[0][0].raw_id
         return
     if len(golds) == 1:
         _merge(group, found, drops, merged)
@@ -213,8 +225,7 @@ def _settle(
 
 
 def _conflict(rows: Sequence[Row]) -> bool:
-    """Whether texts of a near-duplicate group agree in every content word, so that golds should agree as "
-    "well."""
+    """Whether texts of a near-duplicate group agree in every content word, so that golds should agree as well."""
     first = Comparable.of(rows[0].problem)
     return all(
         other.squeezed == first.squeezed and other.numbers == first.numbers
@@ -241,8 +252,9 @@ def _merge_semantic(
     config: CurateConfig,
     drops: dict[int, Reason],
     merged: dict[int, list[str]],
-) -> dict[int, str]:
-    """Drop paraphrases with the same gold; returns the raw id of the one that each other-gold row resembles."""
+    similar: dict[int, str],
+) -> None:
+    """Drop paraphrases with the same gold; those with another gold are noted in `similar`."""
     left = [index for index in range(len(found.parent)) if index not in drops]
     encoder = load_encoder(config.duplicates.semantic)
     vectors = embed((rows[index].problem for index in left), encoder)
@@ -252,7 +264,6 @@ def _merge_semantic(
         lambda place: rows[left[place]].problem,
         config.duplicates.semantic_threshold,
     )
-    similar: dict[int, str] = {}
     for place, earlier, cosine in matches:
         index, kept = left[place], left[earlier]
         if index in drops or kept in drops:
@@ -264,7 +275,6 @@ def _merge_semantic(
             similar.pop(index, None)
         else:
             similar.setdefault(index, first.raw_id)
-    return similar
 
 
 def same_gold(one: Row, other: Row) -> bool:

@@ -11,7 +11,7 @@ from datasketch import MinHash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curation import CurateConfig, curate, read_lineage
+from curation import CurateConfig, curate, load_curated, read_lineage
 from curation.compare import Comparable
 from curation.config import FilterConfig
 from curation.decontaminate import BenchmarkIndex, prepare, relate
@@ -168,5 +168,62 @@ def test_known_conflicts_are_reported_where_the_question_is_the_same(tmp_path: P
         )
         for n in range(len(pairs))
     )
-    # The other ten ask for different things in nearly the same words (the minimum of x, the minimum of y).
+    # The other ten ask for different things in nearly the same words.
     assert found >= 43
+
+
+def test_a_near_text_with_another_gold_stays_and_names_its_neighbour(tmp_path: Path) -> None:
+    text = (
+        "Let (x, y) be an ordered pair of real numbers that satisfies the equation x^2 + y^2 = 14x + 48y. "
+        "What is the minimum value of {}?"
+    )
+    raw = tmp_path / "raw.jsonl"
+    rows = [
+        {"id": "first", "problem": text.format("x"), "answer": "-18"},
+        {"id": "second", "problem": text.format("y"), "answer": "-1"},
+    ]
+    raw.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = curate(CurateConfig(inputs=[str(raw)], output=tmp_path / "set", workers=1))
+    first, second = load_curated(tmp_path / "set")
+    assert "similar_to" not in first.extra
+    assert second.extra["similar_to"] == first.lineage[0]
+    duplicates = next(report for report in result.funnel if report.name == "duplicates")
+    assert duplicates.notes["near texts with another gold kept"] == 1
+
+
+POSITIVE = "Let x, y, z be positive real numbers such that "
+SIBLINGS = [
+    (
+        POSITIVE + "x + y + z = 1. Find the minimum value of 1/x + 1/y + 1/z.",
+        POSITIVE + "xyz(x + y + z) = 1. Find the minimum value of (x + y)(y + z).",
+    ),
+    (
+        "Let f(x) be an odd function. Is f(f(x)) even, odd, or neither?",
+        "Let f(x) be an odd function. Is f(f(g(f(g(f(x)))))) even, odd, or neither?",
+    ),
+    (
+        "A committee has 5 Democrats and 5 Republicans. If all politicians are distinguishable, in how many "
+        "ways can they sit around a circular table without restrictions?",
+        "A committee has 5 Democrats, 5 Republicans, and 1 Independent. In how many ways can they sit around a "
+        "circular table if all the members of each party sit next to each other?",
+    ),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), SIBLINGS)
+def test_a_sibling_with_its_own_formula_is_no_contamination(one: str, other: str) -> None:
+    assert relate(prepare(one), prepare(other))[0] != "same"
+
+
+def test_words_that_only_one_side_knows_do_not_oppose_it() -> None:
+    item = "Kayla rolls four fair 6-sided dice and adds up. Find the probability that the sum is greater than 20."
+    copy = item + " What is the denominator minus the numerator of this probability?"
+    assert relate(prepare(copy), prepare(item))[0] == "same"
+
+
+def test_a_bare_expression_is_found_inside_another_request() -> None:
+    item = r"$\frac{m}{n}$ is the irreducible value of \[3+\frac{1}{3+\frac{1}{3+\frac13}}\], what is $m+n$?"
+    copy = r"What is the value of $$3+\frac{1}{3+\frac{1}{3+\frac{1}{3}}}?$$"
+    assert relate(prepare(copy), prepare(item))[0] == "same"
+    longer = r"What is the value of $$5+\frac{1}{3+\frac{1}{3+\frac{1}{3+\frac{1}{3}}}}?$$"
+    assert relate(prepare(longer), prepare(item))[0] != "same"
