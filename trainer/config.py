@@ -46,6 +46,11 @@ class RolloutConfig(Section):
 
     prompts_per_step: int = Field(default=512, gt=0, description="Prompts (groups) that a step learns from.")
     group_size: int = Field(default=16, gt=1, description="Responses sampled for each prompt.")
+    bands: dict[str, float] = Field(
+        default_factory=dict,
+        description="Shares of the prompts that difficulty bands of a curated set have in every batch, e.g. "
+        "easy: 0.1, impossible: 0.05; the other bands share the rest as they are.",
+    )
     max_tokens: int = Field(default=20480, gt=0, description="Longest response, in tokens.")
     temperature: float = Field(default=1.0, gt=0, description="Softmax temperature of the sampler.")
     top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus mass that the sampler keeps.")
@@ -53,6 +58,14 @@ class RolloutConfig(Section):
     stop: tuple[str, ...] = Field(
         default=(), description="Strings that end a response, beside the EOS token."
     )
+
+    @model_validator(mode="after")
+    def _check_bands(self) -> Self:
+        if any(not 0 < share <= 1 for share in self.bands.values()) or sum(self.bands.values()) > 1 + 1e-9:
+            raise ValueError(
+                "rollout.bands: every share must lie in 0..1, and together they must not exceed 1"
+            )
+        return self
 
 
 class DynamicSamplingConfig(Section):

@@ -7,6 +7,7 @@ had.
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from typing import Any
 
 from verifiers import InputError
@@ -26,14 +27,14 @@ class PromptOrder:
         self._rests_until: dict[int, int] = {}
         self._permutation = self._permute()
 
-    def take(self, count: int) -> list[int]:
+    def take(self, count: int, at_hand: Collection[int] = ()) -> list[int]:
         """The next `count` different prompts: those that came back first, then the epoch's order.
 
-        Fewer come where the data set has fewer that are not at hand already.
+        Fewer come where the data set has fewer that are not `at_hand` already.
         """
         taken = self._returned[:count]
         del self._returned[:count]
-        seen = set(taken)
+        seen = {*taken, *at_hand}
         skipped = 0
         while len(taken) < count and skipped <= 2 * self.count:
             index = self._next()

@@ -164,7 +164,8 @@ def open_run(
     config.output.mkdir(parents=True, exist_ok=True)
     for leftover in config.output.rglob(".*.tmp"):
         leftover.unlink()
-    train_problems, held_out = _problems(config, problems, eval_sets)
+    train_items, held_out = _problems(config, problems, eval_sets)
+    train_problems = [_plain(item) for item in train_items]
     with ExitStack() as stack:
         _check_settings(config)
         if engine is None:
@@ -187,6 +188,7 @@ def open_run(
                 config.rollout,
                 config.dynamic_sampling,
                 config.seed,
+                [item.band if isinstance(item, CuratedProblem) else None for item in train_items],
             ),
             shaping=Shaping(config.reward, config.rollout.max_tokens, config.overlong_cache),
             checkpoints=checkpoints,
@@ -237,7 +239,7 @@ def _problems(
     config: TrainConfig,
     problems: Sequence[ProblemLike] | None,
     eval_sets: Mapping[str, Sequence[ProblemLike]] | None,
-) -> tuple[list[Problem], dict[str, list[Problem]]]:
+) -> tuple[list[ProblemLike], dict[str, list[Problem]]]:
     """Training problems and benchmarks; a curated set's validation split is one where none is named."""
     limit = config.evaluation.limit
     if problems is None:
@@ -256,7 +258,7 @@ def _problems(
         )
     if not held_out and validation:
         held_out["validation"] = [_plain(item) for item in validation][:limit]
-    return [_plain(item) for item in train], held_out
+    return train, held_out
 
 
 def _plain(item: ProblemLike) -> Problem:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rollout.types import Engine, Sampling
+from trainer.bands import BandOrder
 from trainer.config import DynamicSamplingConfig, RolloutConfig
 from trainer.groups import Account, Group, describe_histogram
 from trainer.order import PromptOrder
@@ -56,6 +57,7 @@ class DynamicSampler:
         rollout: RolloutConfig,
         dynamic: DynamicSamplingConfig,
         seed: int,
+        bands: Sequence[str | None] | None = None,
     ) -> None:
         name, times = Counter(problem.id for problem in problems).most_common(1)[0] if problems else ("", 0)
         if times > 1:
@@ -66,7 +68,9 @@ class DynamicSampler:
         self.rollout = rollout
         self.dynamic = dynamic
         self.seed = seed
-        self.order = PromptOrder(len(problems), seed)
+        self.order: PromptOrder | BandOrder = PromptOrder(len(problems), seed)
+        if rollout.bands:
+            self.order = BandOrder(bands or [None] * len(problems), rollout.bands, seed)
         self.pending: list[Group] = []
         self._mixed_share = 0.5
         """Running mean of the share of mixed groups, by which the size of a round is chosen."""

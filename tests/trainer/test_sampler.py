@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from rollout.transformers_engine import TransformersEngine
 from rollout.types import Completion, Prompt, Sampling
 from tests.trainer.parity import ParityVerifier
 from tests.trainer.toy import make_model, make_problems, make_tokenizer
+from trainer.bands import BandOrder
 from trainer.config import DynamicSamplingConfig, RolloutConfig
 from trainer.groups import Account
 from trainer.order import PromptOrder
@@ -233,6 +235,79 @@ def test_an_epoch_gives_every_prompt_once() -> None:
     order = PromptOrder(10, seed=1)
     assert sorted(order.take(4) + order.take(6)) == list(range(10))
     assert order.progress == 1.0
+
+
+BANDS = ["easy"] * 4 + ["impossible"] * 2 + ["medium"] * 60 + [None] * 14
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=30))
+def test_every_batch_has_the_bands_shares(takes: list[int]) -> None:
+    order = BandOrder(BANDS, {"easy": 0.1, "impossible": 0.05}, seed=5)
+    drawn: list[int] = []
+    for take in takes:
+        taken = order.take(take)
+        assert len(set(taken)) == len(taken) == take
+        drawn += taken
+        for name, share in (("easy", 0.1), ("impossible", 0.05)):
+            assert abs(sum(BANDS[index] == name for index in drawn) - share * len(drawn)) < 2
+            assert abs(sum(BANDS[index] == name for index in taken) - share * take) < 3
+
+
+def test_bands_without_a_share_come_as_they_are_and_every_prompt_comes() -> None:
+    order = BandOrder(BANDS, {"easy": 0.1, "impossible": 0.05}, seed=5)
+    drawn = [index for _ in range(9) for index in order.take(10)]
+    assert set(drawn) == set(range(len(BANDS)))
+    rest = [index for index in drawn if BANDS[index] in ("medium", None)]
+    assert len(set(rest[:74])) == 74
+    assert order.progress == 90 / 80
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=12), st.integers(0, 11))
+def test_band_order_continues_from_its_state(takes: list[int], cut: int) -> None:
+    shares = {"easy": 0.3, "impossible": 0.2}
+    order, other = BandOrder(BANDS, shares, 3), BandOrder(BANDS, shares, 3)
+    for number, take in enumerate(takes):
+        if number == cut:
+            other.restore(json.loads(json.dumps(order.state())))
+        taken = order.take(take)
+        order.give_back(taken[: take // 3])
+        order.rest(taken[-1], 1)
+        if number >= cut:
+            assert other.take(take) == taken
+            other.give_back(taken[: take // 3])
+            other.rest(taken[-1], 1)
+
+
+def test_a_band_too_small_for_its_share_gives_its_places_to_the_rest() -> None:
+    order = BandOrder(["easy", *["medium"] * 9], {"easy": 0.5}, seed=0)
+    for _ in range(5):
+        taken = order.take(6)
+        assert len(set(taken)) == 6
+        assert 0 in taken
+
+
+def test_a_share_for_a_band_that_is_not_there_is_a_users_error(pool: VerifierPool) -> None:
+    with pytest.raises(
+        InputError, match=r"no training problem is in the band 'eazy'; bands there: easy, imp"
+    ):
+        BandOrder(BANDS, {"eazy": 0.1}, seed=0)
+    with pytest.raises(InputError, match="curated without a model"):
+        make_sampler(pool, rollout={"bands": {"easy": 0.1}})
+    with pytest.raises(InputError, match="other rollout bands"):
+        BandOrder(BANDS, {"easy": 0.1}, 0).restore(BandOrder(BANDS, {"impossible": 0.1}, 0).state())
+
+
+def test_the_sampler_asks_for_prompts_by_band(pool: VerifierPool) -> None:
+    problems = make_problems(60)
+    bands = ["impossible" if number < 3 else "medium" for number in range(60)]
+    engine = TransformersEngine(make_model(), make_tokenizer(), batch_size=32)
+    settings = RolloutConfig(prompts_per_step=8, group_size=4, max_tokens=6, bands={"impossible": 0.25})
+    dynamic = DynamicSamplingConfig(enabled=False)
+    sampler = DynamicSampler(engine, problems, pool, settings, dynamic, 0, bands)
+    rare = {problem.id for problem in problems[:3]}
+    for step in range(1, 5):
+        groups = sampler.collect(step).groups
+        assert sum(group.problem.id in rare for group in groups) == 2
 
 
 def test_account_goes_through_json() -> None:
