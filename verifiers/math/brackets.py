@@ -82,6 +82,14 @@ class Brackets(Cursor, ABC):
             if self.position >= len(self.tokens) or self.position == 2:
                 return Group("{", "}", ())
             return self.primary()
+        subject, mark = self.peek(), self.peek(1)
+        if (
+            subject is not None
+            and subject.kind == "word"
+            and mark is not None
+            and mark.value in ("|", "\\mid", ":")
+        ):
+            return self.set_braces("}")
         bar, self.no_bar = self.no_bar, 0
         items, separators = self.items(("}",))
         self.expect("}")
@@ -113,23 +121,23 @@ class Brackets(Cursor, ABC):
             return inner if not isinstance(inner, (Group,)) else Group(opener, closer, (inner,))
         return Group(opener, closer, tuple(items))
 
-    def set_braces(self) -> Node:
+    def set_braces(self, closer: str = "\\}") -> Node:
         """What stands between \\{ and \\}: items, or a subject and its condition."""
-        if self.accept("\\}"):
+        if self.accept(closer):
             return Group("{", "}", ())
         outer = self.no_bar, self.no_colon
         self.no_bar = self.no_colon = 1
-        items, _ = self.items(("\\}", "|", "\\mid", ":"))
+        items, _ = self.items((closer, "|", "\\mid", ":"))
         if self.accept("|", "\\mid", ":"):
             self.no_bar = self.no_colon = 0
             subject = items[0] if len(items) == 1 else Group("", "", tuple(items))
-            conditions, words = self.items(("\\}",))
-            self.expect("\\}")
+            conditions, words = self.items((closer,))
+            self.expect(closer)
             self.no_bar, self.no_colon = outer
             operator = "or" if "or" in words else "and"
             condition = conditions[0] if len(conditions) == 1 else Logic(operator, tuple(conditions))
             return SetBuilder(subject, condition)
-        self.expect("\\}")
+        self.expect(closer)
         self.no_bar, self.no_colon = outer
         return Group("{", "}", tuple(items))
 

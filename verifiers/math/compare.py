@@ -102,6 +102,30 @@ def same_value(left: Node, right: Node) -> bool | None:
     """Whether two expressions are equal wherever both are defined."""
     if left == right:
         return True
+    if _has_plain_logarithm(left) or _has_plain_logarithm(right):
+        # log without a base is the natural or the decimal one; both sides mean the same.
+        natural = _same_by_degree(left, right)
+        return natural or (True if _same_by_degree(_decimal(left), _decimal(right)) else natural)
+    return _same_by_degree(left, right)
+
+
+def _has_plain_logarithm(node: Node) -> bool:
+    return any(isinstance(n, Call) and n.head == "log" and len(n.args) == 1 for n in walk(node))
+
+
+def _decimal(node: Node) -> Node:
+    """The tree with base 10 for every logarithm without a base."""
+    if not isinstance(node, Call):
+        return node
+    args = tuple(_decimal(arg) for arg in node.args)
+    return (
+        Call("log", (*args, Num(Fraction(10))))
+        if node.head == "log" and len(args) == 1
+        else Call(node.head, args)
+    )
+
+
+def _same_by_degree(left: Node, right: Node) -> bool | None:
     by_degree = has_head(left, _DEGREE), has_head(right, _DEGREE)
     found = _same(left, right, degree_is_unit=False)
     if found is not True and any(by_degree):

@@ -23,6 +23,7 @@ from verifiers.math.text import (
     choices,
     circled,
     is_wordy,
+    number_word,
     plain,
     same_words,
     sentence_says,
@@ -74,6 +75,7 @@ def _decide(answer: str, gold: str, options: Options) -> Outcome:
         return Outcome(None, UNREADABLE, "the answer is empty")
     if squeezed(ours) == squeezed(theirs) or squeezed(plain(ours)) == squeezed(plain(theirs)):
         return Outcome(True, "same_text", "the answer is the gold answer in another spelling")
+    ours, theirs = number_word(ours) or ours, number_word(theirs) or theirs
     if ours and theirs:
         found = _in_words(ours, theirs)
         if found is not None:
@@ -128,8 +130,8 @@ def _in_words(ours: str, theirs: str) -> Outcome | None:
     if judged[0] and judged[1] and (meaning[0] or meaning[1]):
         same = judged[0] == judged[1]
         return Outcome(same, "phrase", f"the answer says {judged[0]}, the gold {judged[1]}")
-    if sentence_says(theirs, ours):
-        return Outcome(True, "sentence", "the gold sentence says this and nothing else")
+    if sentence_says(theirs, ours) or sentence_says(ours, theirs):
+        return Outcome(True, "sentence", "the sentence says this and nothing else")
     wordy = is_wordy(ours), is_wordy(theirs)
     if all(wordy):
         if same_words(ours, theirs):

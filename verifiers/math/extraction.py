@@ -149,12 +149,18 @@ _PHRASE = re.compile(
     r"|\br[ée]ponse\s*(?:est\b)?\s*:?|答案(?:是|为)?\s*[:：]?|故选\s*[:：]?",
     re.IGNORECASE | re.MULTILINE,
 )
+_OPTION = re.compile(
+    r"(?<!not )\b(?:[Oo]ption|[Cc]hoice)\s+\(?(?P<letter>[A-J])\)?\s+is\s+(?:the\s+)?(?:correct|right|answer)\b"
+)
 _COLON = re.compile(r"\banswer\s*:", re.IGNORECASE)
 
 
 def _answer_line(text: str) -> Extraction | None:
     """What follows the last "Answer:" or "the answer is" that gives something."""
-    return _last_phrase(_PHRASE, text, "answer_line")
+    found = _last_phrase(_PHRASE, text, "answer_line")
+    if found is None and (option := _last_of(_OPTION.finditer(text))) is not None:
+        return Extraction(option["letter"], "answer_line", position=option.start())
+    return found
 
 
 def _answer_colon(text: str) -> Extraction | None:
@@ -209,6 +215,9 @@ _SPECIAL = re.compile(r"<\|[^|>]{1,40}\|>.*|</?s>.*|\bI hope it is correct\b.*",
 _DENIED = re.compile(
     r"(?i)^\W*(?:definitely |certainly |clearly )?(?:not\b|never\b|isn't\b)|^\W*(?:unknown|unclear|wrong)\b"
 )
+_UNSURE = re.compile(
+    r"(?i)\b(?:not sure|unsure|maybe|perhaps|possibly|(?:might|could) (?:also )?be(?= [$\d\\])|I guess)"
+)
 _SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s+(?=[A-Z\"\\[(])|\s*$)|。|[!?]\s*$")
 _CONTRAST = re.compile(r",?\s+(?:and not|not|non|nicht|rather than|instead of)\s|不是")
 _CLAUSE = re.compile(
@@ -221,6 +230,8 @@ _CLAUSE = re.compile(
 def _sentence(rest: str, rule: str, position: int) -> Extraction:
     """The answer in a sentence: as it stands, or without the clause that explains it, or its last formula."""
     rest = _SPECIAL.sub("", rest).replace("**", "").replace("__", "").strip().strip('"').strip()
+    if _UNSURE.search(rest):
+        return Extraction(None, rule, "the sentence hedges", position)
     if _DENIED.search(rest):
         return Extraction(None, rule, "the sentence denies instead of answering", position)
     if contrast := _CONTRAST.search(rest):
@@ -266,9 +277,19 @@ def _after_verb(sentence: str) -> str | None:
             return None if _NUMBER.search(before) and len(spans) > 1 else content.strip()
     cut = _last_of(_VERB.finditer(sentence))
     if cut is not None and readable(sentence[cut.end() :]):
-        return sentence[cut.end() :].strip()
-    numbers = _NUMBER.findall(sentence)
-    return str(numbers[0]).strip() if len(numbers) == 1 else None
+        value = len(sentence) - len(sentence[cut.end() :].lstrip(" $"))
+        return None if _modified(sentence, value, len(sentence)) else sentence[cut.end() :].strip()
+    numbers = list(_NUMBER.finditer(sentence))
+    if len(numbers) != 1 or _modified(sentence, numbers[0].start(), numbers[0].end()):
+        return None
+    return numbers[0].group().strip()
+
+
+def _modified(text: str, start: int, end: int) -> bool:
+    """Whether what stands around a number makes another value of it: "twice 12", "12 squared", "over 12"."""
+    return bool(
+        _DENIED_BEFORE.search(text[max(0, start - 24) : start]) or _OPEN_AFTER.match(text[end : end + 20])
+    )
 
 
 _HASH = re.compile(r"####[ \t]*([^\n]*)")
@@ -322,11 +343,21 @@ _NUMBER = re.compile(
 )
 _DENIED_BEFORE = re.compile(
     r"(?i)(?:(?:\b(?:not|never|cannot)|n't)(?: be| equal| equal to)?|\b(?:or|either|at least|at most"
-    r"|(?:more|less|fewer|greater|other) than|over|under|except)"
+    r"|(?:more|less|fewer|greater|smaller|larger|other) than|over|under|above|below|within|beyond|except|up to"
+    r"|nearly|almost|barely|exceeds?|negative|minus|twice|thrice|double|triple|divisible by"
+    r"|(?:half|third|quarter|fraction|percent|%|root|square|cube|power|reciprocal|multiples?|factors?|divisors?)"
+    r" of)"
     r"|\\(?:neq?|geq?|leq?|approx|not)|[<>≠≥≤≈])\s*\$?$"
 )
-_OPEN_AFTER = re.compile(r"(?i)^\W*(?:or|and) (?:more|less|so|fewer|above|below|\d)")
-_CHUNK = re.compile(r"[π√^²³][^\s,;:!?]*(?<![.)])|\*[^\s*,;:!?]+(?<![.)])")
+_OPEN_AFTER = re.compile(
+    r"(?i)^(?:\W*(?:or|and) (?:more|less|so|fewer|above|below|\d)|\s*[-+*/^]\s*[A-Za-z(\\]"
+    r"|[)$\s]*(?:squared|cubed|factorial)\b|(?:st|nd|rd|th)\b|\s*\?)"
+)
+_LISTED = re.compile(r"\s*(?:,|;|,?\s*(?:and|or))\s*")
+_CHUNK = re.compile(
+    r"\s?(?:hundred|thousand|million|billion|trillion)\b|[π√^²³][^\s,;:!?]*(?<![.)])|\*[^\s*,;:!?]+(?<![.)])"
+)
+_TIME_OF_DAY = re.compile(r"\b\d{1,2}:\d{2}(?:\s?[ap]\.?m\b\.?)?", re.IGNORECASE)
 _TAIL = 20_000
 
 
@@ -340,15 +371,23 @@ def _last_value(text: str) -> Extraction | None:
     if spans and (number is None or (number.start() < spans[-1][1] and readable(spans[-1][2]))):
         start, _, content = spans[-1]
         value, rule = content.strip(), "last_math"
+        for earlier_start, earlier_end, earlier in reversed(spans[:-1]):
+            # "$x = 1$ or $x = 2$" is one answer of two parts.
+            if not _LISTED.fullmatch(tail[earlier_end:start]):
+                break
+            start, value = earlier_start, f"{earlier.strip()}, {value}"
     else:
         assert number is not None
         start, value, rule = number.start(), number.group().strip(), "last_number"
+        clock = _last_of(_TIME_OF_DAY.finditer(tail))
+        if clock is not None and clock.start() <= start < clock.end():
+            start, value = clock.start(), clock.group()
         chunk = _CHUNK.match(tail, number.end())
         if chunk is not None and readable(value + chunk.group()):
             # 25π and 3√2 are no 25 and 3.
             value += chunk.group()
     end = spans[-1][1] if rule == "last_math" else start + len(value)
-    if _DENIED_BEFORE.search(tail[max(0, start - 16) : start]) or _OPEN_AFTER.match(tail[end : end + 20]):
+    if _modified(tail, start, end):
         return Extraction(None, rule, "the last value is denied, or one of several alternatives")
     return Extraction(value, rule)
 

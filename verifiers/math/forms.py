@@ -62,6 +62,8 @@ def _beside(node: Node, other: Node) -> Node:
         return _as_union(node, other)
     if isinstance(node, Call) and isinstance(other, Quantity):
         return _with_letter_units(node, other)
+    if isinstance(node, Call) and node.head in ("mul", "div") and is_scalar(other) and not variables(other):
+        return _speed(node)
     return node
 
 
@@ -110,7 +112,7 @@ def _membership(node: Relation) -> Node:
         return node
     values = node.terms[1]
     if isinstance(values, Group) and values.opener == "{" and values.items:
-        return Group("", "", tuple(Relation((node.terms[0], value), ("=",)) for value in values.items))
+        return Group("{", "}", tuple(Relation((node.terms[0], value), ("=",)) for value in values.items))
     return node
 
 
@@ -149,9 +151,11 @@ def _is_interval(node: Node) -> bool:
 
 
 def _as_union(node: Group, other: Call | Group) -> Node:
-    """Intervals one after the other, beside a union, are that union."""
+    """Intervals one after the other, or bounds such as x < 1, x > 2, beside a union, are that union."""
     if not (isinstance(other, Call) and other.head == "union") or len(node.items) < 2:
         return node
+    if len(node.items) == 2 and all(isinstance(item, Relation) for item in node.items):
+        return Logic("or", node.items)
     if not all(_is_interval(item) for item in node.items):
         return node
     union = node.items[0]
@@ -169,6 +173,16 @@ def _with_letter_units(node: Call, other: Quantity) -> Node:
     if found is None or not found[1] or convert(found[1])[0] != convert(other.unit)[0]:
         return node
     return Quantity(found[0], found[1])
+
+
+def _speed(node: Call) -> Node:
+    """340 m/s beside a number: a quotient of units behind a number is no quotient of variables."""
+    found = _value_and_letters(node)
+    if found is None or (isinstance(found[0], Num) and found[0].value == 1):
+        return node
+    dimensions = [dimension for dimension, _ in convert(found[1])[0]]
+    measured = set(dimensions) <= {"length", "time", "mass"} and any(power < 0 for _, power in found[1])
+    return Quantity(found[0], found[1]) if measured and len(dimensions) > 1 else node
 
 
 def _value_and_letters(node: Node) -> tuple[Node, Unit] | None:

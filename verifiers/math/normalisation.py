@@ -119,9 +119,18 @@ _ONE_BRACE = re.compile(
 _INDEXED = re.compile(r"(?<![A-Za-z\\_^{\d.])([cCxyz])(\d)(?![\d.])")
 _UNION_LETTER = re.compile(r"(?<=[)\]}])\s*U\s*(?=[(\[{])|(?<=[)\]])\s*U\s*(?=\\)")
 _ANGLED = re.compile(r"<([^<>=\\]*,[^<>=]*)>")
+# One line in an environment that is made for several.
+_ONE_LINE = re.compile(
+    r"\\begin\s*\{(aligned|array|gathered|split|align\*?|equation\*?)\}(?:\s*\{[lcr]\})?((?:(?!\\\\|&|\\begin|\\end).)*)\\end\s*\{\1\}",
+    re.DOTALL,
+)
+_BARRED_LETTER = re.compile(r"\\overline\s*\{\s*([A-Za-z])\s*\}")
+_RUPEES = re.compile(r"(?:\\text\s*\{\s*)?\bRs\.\s*\}?\s*(?=\d)")
+_PART = re.compile(r"\\text\s*\{\s*\((?:[a-e]|i{1,3}|iv|v|\d)\)\s*\}")
 # ^{5}C_{2} and {}_5C_2.
 _LEFT_INDEX = re.compile(r"(?<![\w})])(?:\{\s*\})?[\^_]\{?(\w+)\}?\s*C\s*_\s*(?:\{(\w+)\}|(\w))")
 _DEGREE_LETTER = re.compile(r"(?<=\d)\s*\^\s*(?:o|\{\s*o\s*\})(?![A-Za-z])")
+_LEADING = re.compile(r"^(?:∴|⇒|⟹|=>|\\(?:therefore|Rightarrow|implies)(?![A-Za-z]))\s*")
 _DELIMITERS = re.compile(r"(?<!\\)\${1,2}|\\\(|\\\)|(?<!\\)\\\[|(?<!\\)\\\]")
 _BOX = re.compile(r"\\f?boxed\s*\{")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z{}|%$(\[)\]])")
@@ -129,7 +138,7 @@ _DOUBLED = re.compile(r"\\\\(?=[A-Za-z{}|%$(\[)\]])")
 
 def strip_wrapping(text: str) -> str:
     """Without math delimiters around the whole and a final full stop."""
-    text = text.strip()
+    text = _LEADING.sub("", text.strip())
     changed = True
     while changed:
         changed = False
@@ -191,6 +200,10 @@ def canonical_latex(text: str) -> str:
         text = _ONE_BRACE.sub(r"\\begin{cases}\1\\end{cases}", text)
     text = _INDEXED.sub(r"\1_\2", text)
     text = _LEFT_INDEX.sub(lambda m: f"\\binom{{{m[1]}}}{{{m[2] or m[3]}}}", text)
+    if "\\begin" in text:
+        text = _ONE_LINE.sub(r" \2 ", text).strip()
+    text = _BARRED_LETTER.sub(r"\\bar{\1}", text)
+    text = _PART.sub(" ", _RUPEES.sub(r"\\text{Rs} ", text)).strip()
     text = _DEGREE_LETTER.sub(r"^\\circ ", text)
     if "U" in text:
         text = _UNION_LETTER.sub(r"\\cup ", text)

@@ -57,11 +57,14 @@ class _Parser(Primaries):
         items, separators = self.items(())
         if len(items) == 1 and not separators:
             return items[0]
+        grouped = _solutions(items, separators)
+        if grouped is not None:
+            return grouped
         words = {s for s in separators if s in ("and", "or")}
-        conditions = all(isinstance(item, Relation) for item in items) and "," not in separators
+        conditions = all(isinstance(item, Relation) for item in items) and not {",", ";"} & set(separators)
         if len(words) == 1 and conditions and not all(_is_equation(item) for item in items):
             return Logic(words.pop(), tuple(items))
-        if separators and separators[-1] == "," and len(separators) == len(items):
+        if separators and separators[-1] in ",;" and len(separators) == len(items):
             raise UnparsedError("ends with a comma")
         return Group("", "", tuple(items))
 
@@ -74,7 +77,7 @@ class _Parser(Primaries):
             self.position += 1
             # ", and" is one separator.
             following = self.word_separator()
-            return following or ","
+            return following or token.value
         return self.word_separator()
 
     def word_separator(self) -> str | None:
@@ -127,11 +130,16 @@ class _Parser(Primaries):
             if named and token.value.lower() not in NAMES:
                 self.position += 2
                 return Relation((Sym(token.value), self.set_expression()), ("=",))
-        if token is not None and following is not None and token.kind == "text" and following.value == "=":
+        if (
+            token is not None
+            and following is not None
+            and token.kind == "text"
+            and (following.value == "=" or token.value.strip().endswith(":"))
+        ):
             # \\text{Area} = 12
-            label = token.value.strip()
+            label = token.value.strip().rstrip(":").strip()
             if len(label) > 2 and _LABEL.fullmatch(label) and not STOP_WORDS & set(label.lower().split()):
-                self.position += 2
+                self.position += 2 if following.value == "=" else 1
                 return Relation((Sym(label), self.set_expression()), ("=",))
         if self.at(*RELATIONS) and not self.at("\\mid"):
             # "= 5": a relation without its left side.
@@ -205,8 +213,9 @@ class _Parser(Primaries):
         node = self.power()
         while True:
             if self.at("*", "\\cdot", "\\times"):
-                self.position += 1
-                node = Call("mul", (node, self.signed_power()))
+                crossed = self.take().value == "\\times" and _is_vector(node)
+                right = self.signed_power()
+                node = Call("cross" if crossed and _is_vector(right) else "mul", (node, right))
             elif self.at("/", "\\div") or (self.at(":") and not self.no_colon):
                 ratio = self.take().value == ":"
                 node = Call("ratio" if ratio else "div", (node, self.signed_power()))
@@ -484,6 +493,37 @@ class _Parser(Primaries):
         if isinstance(node, Call) and node.head == "apply" and isinstance(node.args[0], Sym):
             return Call("apply", (Sym(f"{node.args[0].name}_{name}"), *node.args[1:]))
         raise UnparsedError("a subscript that belongs to nothing")
+
+
+def _is_vector(node: Node) -> bool:
+    """Whether this is a name with an arrow."""
+    return isinstance(node, Sym) and node.name.startswith("\\vec ")
+
+
+def _solutions(items: list[Node], separators: list[str]) -> Node | None:
+    """x = 1, y = 2 or x = 2, y = 1: tuples of the values in the order of the names; None for anything else."""
+    outer = {";", "or"} & set(separators)
+    if not outer or ("," not in separators and "and" not in separators) or len(separators) != len(items) - 1:
+        return None
+    groups: list[list[Relation]] = [[]]
+    for item, separator in zip(items, [*separators, ","], strict=True):
+        named = isinstance(item, Relation) and item.operators == ("=",) and isinstance(item.terms[0], Sym)
+        if not named or not isinstance(item, Relation):
+            return None
+        groups[-1].append(item)
+        if separator in outer:
+            groups.append([])
+    names = [sorted(repr(item.terms[0]) for item in group) for group in groups]
+    if len(set(map(tuple, names))) != 1 or len(set(names[0])) != len(names[0]) or len(names[0]) < 2:
+        return None
+    return Group(
+        "",
+        "",
+        tuple(
+            Group("(", ")", tuple(item.terms[1] for item in sorted(group, key=lambda i: repr(i.terms[0]))))
+            for group in groups
+        ),
+    )
 
 
 _CHOOSING = re.compile(r"C_(\d+|n)")

@@ -239,6 +239,15 @@ class Primaries(Functions):
             self.position -= 1
             self.tokens[self.position : self.position + 1] = tokenize(value, thousands=True)
             return self.sum() if value[0] in "+-" else self.primary()
+        if (counted := re.fullmatch(r"([-+]?\d[\d.,]*)\s+([A-Za-z].*)", value)) is not None:
+            # \\text{80 minutes}
+            self.position -= 1
+            self.tokens[self.position : self.position + 1] = [
+                *tokenize(counted[1], thousands=True), Token("text", counted[2], True)
+            ]  # fmt: skip
+            return self.primary()
+        if value in CURRENCIES and (following := self.peek()) is not None and following.kind == "number":
+            return Quantity(self.postfix(self.primary()), ((CURRENCIES[value], 1),))
         if 2 <= len(value) <= 3 and value.isalpha() and value.isupper():
             name: Node = Sym(value)
             return self.subscript(name) if self.at("_") else name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 from verifiers.math.compare import negated, numeric_order, same_value
 from verifiers.math.evaluate import NotNumericError
@@ -82,6 +83,8 @@ def real_set(node: Node, *, gold: bool) -> RealSet:
         return real_set(node.items[0], gold=gold)
     if node == Sym("\\mathbbR"):
         return RealSet(REALS.pieces, None, True)
+    if isinstance(node, Sym) and node.name in ("\\mathbbR^+", "\\mathbbR_+"):
+        return RealSet((Piece(Num(Fraction(0)), False, None, False),), None, True)
     if node == Sym("\\emptyset"):
         return RealSet((), None, True)
     if isinstance(node, Call) and node.head in ("union", "intersection", "difference"):

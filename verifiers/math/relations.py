@@ -11,6 +11,7 @@ from verifiers.math.shapes import (
     CONTRADICTION,
     Named,
     approximates,
+    arbitrary_constants,
     is_scalar,
     name_in,
     same_name,
@@ -127,6 +128,8 @@ class Relations(Values):
             return self.in_order(ours.terms, theirs.terms)
         left, right = compare.difference(*ours.terms), compare.difference(*theirs.terms)
         names = variables(left), variables(right)
+        if (renamed := arbitrary_constants(left, right)) is not None:
+            left, names = substitute(left, renamed), (names[1], names[1])
         if not names[0] or not names[1]:
             # Constant equations have no zero set; they are equal only side by side.
             sides = self.in_order(ours.terms, theirs.terms)

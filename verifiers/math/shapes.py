@@ -216,6 +216,8 @@ def _is_angle(node: Node) -> bool:
 
 def _is_derivative(node: Call) -> bool:
     """Whether this is dy/dx."""
+    if all(isinstance(arg, Sym) and arg.name.startswith("\\partial ") for arg in node.args):
+        return True
     letters = [run_of_letters(arg) for arg in node.args]
     return all(run is not None and len(run) == 2 and run[0] == "d" for run in letters)
 

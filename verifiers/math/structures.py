@@ -153,6 +153,11 @@ class Decider(Relations):
         if isinstance(ours, (Relation, Logic, SetBuilder)) or isinstance(
             theirs, (Relation, Logic, SetBuilder)
         ):
+            if isinstance(ours, SetBuilder) and isinstance(theirs, SetBuilder):
+                same = (
+                    self.equal(ours.condition, theirs.condition) if ours.subject == theirs.subject else None
+                )
+                return True if same else None
             if isinstance(ours, Logic) and isinstance(theirs, Logic) and ours.operator == theirs.operator:
                 return self.match_all(ours.items, theirs.items)
             return False
@@ -270,6 +275,9 @@ class Decider(Relations):
         unsure = False
         for item in left:
             for index, other in enumerate(rest):
+                if _is_set(item) != _is_set(other):
+                    # {2} is 2 as an answer, but not as a member of a list.
+                    continue
                 found = self.equal(item, other)
                 if found:
                     del rest[index]
@@ -333,6 +341,10 @@ class Decider(Relations):
         if len(left) != len(right) or len(left[0]) != len(right[0]):
             return False
         return self.in_order([c for row in left for c in row], [c for row in right for c in row])
+
+
+def _is_set(node: Node) -> bool:
+    return isinstance(node, Group) and node.opener == "{"
 
 
 def _rule_name(gold: Node) -> str:

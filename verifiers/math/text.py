@@ -68,10 +68,12 @@ _CHOICE_WITH_TEXT = re.compile(
     re.DOTALL,
 )
 _OPERATOR = re.compile(
-    r"[-+*/=<>^_|&,;:)]|\\(?:cup|cap|times|cdot|div|setminus|subset|subseteq|in|notin|to|Rightarrow|le|ge|ne|equiv|approx|sim"
+    r"[-+*/=<>^_|&,;:)]|(?:and|or)\b|\\(?:cup|cap|times|cdot|div|setminus|subset|subseteq|in|notin|to|Rightarrow|le|ge|ne|equiv|approx|sim"
     r"|cong|parallel|perp|pm|mp|text\s*\{\s*(?:and|or))(?![A-Za-z])"
 )
-_CHOICES = re.compile(r"^\(?[A-J]\)?(?:\s*(?:,|;|and|&|\s)\s*\(?[A-J]\)?)+$")
+_CHOICES = re.compile(r"^\(?[A-J]\)?(?:(?:\s*(?:,|;|\band\b|&))+\s*\(?[A-J]\)?|\s+\(?[A-J]\)?)+$")
+_ROMAN = r"\(?(?:I{1,3}|IV|VI{0,3})\)?"
+_ROMANS = re.compile(rf"^{_ROMAN}(?:(?:\s*(?:,|;|\band\b|&))+\s*{_ROMAN})+(?: only)?$")
 _PREFIX = re.compile(r"^(?:option|choice|answer|statement)\s+", re.IGNORECASE)
 
 
@@ -133,7 +135,21 @@ def split_declaration(canonical: str) -> tuple[str, Declaration | None]:
 def choices(canonical: str) -> frozenset[str] | None:
     """The letters of an answer such as "A, C and F"; None for anything else."""
     text = plain(canonical)
+    if _ROMANS.match(text):
+        return frozenset(re.findall(r"[IV]+", text))
     return frozenset(re.findall(r"(?<![A-Za-z])[A-J](?![A-Za-z])", text)) if _CHOICES.match(text) else None
+
+
+_COUNTED = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+]  # fmt: skip
+
+
+def number_word(canonical: str) -> str | None:
+    """ "6" for "six"; None for anything else."""
+    text = plain(canonical).lower()
+    return str(_COUNTED.index(text)) if text in _COUNTED else None
 
 
 def words(canonical: str) -> tuple[str, ...]:
@@ -143,6 +159,7 @@ def words(canonical: str) -> tuple[str, ...]:
     return tuple(word for word in _PUNCTUATION.split(text) if word and word not in _FILLER)
 
 
+_DENYING = re.compile(r"(?i)\b(?:not|wrong|incorrect|false|except|unless|only|never|no|but)\b")
 _QUALIFIERS = re.compile(
     r"[,;]?\s*(?:\\text\s*\{\s*)?\b(?:for|where|with)\b[^,;=]{0,12}"
     r"\b(?:all|any|every|each|some|an?|is|are|\w \\in)\b[^,;=]*(?=[,;]|$)"
@@ -153,7 +170,7 @@ _QUALIFIERS = re.compile(
 
 def without_qualifier(canonical: str) -> str:
     """Without "for all real x" or "where k is an integer"; what says more than that (an equation) stays."""
-    return _QUALIFIERS.sub("", canonical).strip()
+    return _QUALIFIERS.sub(lambda m: m[0] if _DENYING.search(m[0]) else "", canonical).strip()
 
 
 _WORDY = re.compile(r"[^\W\d_]{3,}")
@@ -171,7 +188,17 @@ def is_wordy(canonical: str) -> bool:
 def same_words(left: str, right: str) -> bool:
     """Whether two phrases are the same words up to filler, case and punctuation."""
     ours, theirs = words(left), words(right)
-    return bool(ours) and ours == theirs
+    if not ours and not theirs:
+        return plain(left).lower() == plain(right).lower() != ""
+    return bool(ours) and (ours == theirs or _names_joined(left) == _names_joined(right) is not None)
+
+
+def _names_joined(canonical: str) -> list[str] | None:
+    """The names in "Jane and Mary", sorted; None for anything else."""
+    names = re.split(r"\s*(?:,|\band\b)\s*", plain(canonical))
+    return (
+        sorted(names) if len(names) > 1 and all(re.fullmatch("[A-Z][a-z]+", name) for name in names) else None
+    )
 
 
 _SEVERAL = re.compile(r"(?i)\b(?:not|no|never|neither|nor|and|or|but|unless|except|if|only)\b|n't\b|[,;]")

@@ -56,7 +56,7 @@ def tokenize(text: str, *, thousands: bool) -> list[Token]:
         if kind == "text":
             head = found.group().split("{")[0].strip()[1:]
             body = found.group("body")
-            if head == "mathbb":
+            if head == "mathbb" or (head == "mathbf" and body.strip() in ("R", "Z", "N", "Q")):
                 tokens.append(Token("command", f"\\mathbb{body.strip()}", spaced))
             elif head == "mathbf" or (head in ("mathcal", "mathfrak", "mathscr") and len(body.strip()) == 1):
                 tokens.append(Token("word" if body.strip().isalpha() else "text", body.strip(), spaced))

@@ -141,6 +141,8 @@ def parse_unit(text: str) -> Unit | None:
             continue
         elif lowered in ("squared", "cubed") and previous is not None:
             powers[previous] += sign * (_POWER_WORDS[lowered] - 1)
+        elif lowered in ("squared", "cubed"):
+            return None
         elif lowered in _POWER_WORDS and previous is None:
             pending = _POWER_WORDS[lowered]
         elif token == "^" and previous is not None and index < len(tokens):

@@ -81,6 +81,8 @@ STOP_WORDS = {
     "none", "all", "such", "so",
     "because", "since", "then", "which", "that", "does", "do", "neither", "nor", "maybe", "perhaps",
     "except", "only", "unless", "to", "from", "some", "once",
+    "squared", "cubed", "factorial", "root", "half", "twice", "thrice", "multiple", "factor", "negative", "wrong",
+    "incorrect", "correct", "percent of",
     "at", "plus", "minus", "times", "more", "less", "least", "most", "than", "both", "either", "cannot", "never",
 }  # fmt: skip
 ENGLISH = frozenset(
