@@ -1,17 +1,20 @@
 """Accuracy and speed of math graders on labelled pairs, one row for each grader.
 
     python -m benchmarks.math.accuracy DATA [--peers build/peers] [--only "rlvr math"] [--most N] [--misses]
+        [--cache build/peers.jsonl]
 
 DATA is a folder of `*.jsonl.gz` with `prediction`, `gold`, `label` (true, false, or null: not scored) and `kind`
 (`answer` or `response`); rows with `contested` are left out. Rates are in percent: FN of the pairs labelled
 equal, FP of those labelled different. Times are CPU time of the process that gives the verdict, without its
-start; what inspect_ai does in a process of its own is not in them.
+start; what inspect_ai does in a process of its own is not in them. With `--cache` the verdicts of the peers are
+kept in a file, from which a run that was stopped goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
 import json
 import random
 import statistics
@@ -79,20 +82,57 @@ def sampled(cases: list[Case], most: int) -> list[Case]:
     return [case for group in by_column.values() for case in generator.sample(group, min(most, len(group)))]
 
 
-def judge(grader: Verifier, cases: list[Case]) -> list[Verdict]:
-    """Verdicts in one worker process. Bare answers go to ours as they are, to others in a box."""
-    whole = MathVerifier("whole", rounding=grader.rounding) if isinstance(grader, MathVerifier) else None
+class Cache:
+    """Verdicts of peers in a JSONL file; without a path it keeps nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.known: dict[str, Verdict] = {}
+        if path is not None and path.exists():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                row = json.loads(line)
+                self.known[row["key"]] = Verdict.model_validate(row["verdict"])
+
+    def key(self, grader: Verifier, case: Case) -> str:
+        """Name of one verdict."""
+        text = json.dumps([label(grader), case.prediction, case.gold, case.bare])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def add(self, key: str, verdict: Verdict) -> None:
+        """Keep a verdict, on disk at once."""
+        self.known[key] = verdict
+        if self.path is not None:
+            with self.path.open("a", encoding="utf-8") as out:
+                out.write(json.dumps({"key": key, "verdict": verdict.model_dump(mode="json")}) + "\n")
+
+
+def judge(grader: Verifier, cases: list[Case], cache: Cache) -> list[Verdict]:
+    """Verdicts in one worker process. Bare answers go to ours as they are, to others in the form they read."""
     with VerifierPool(Timed(grader), workers=1) as pool:
         pool.submit("\\boxed{1}", "1").result()
-        futures = []
-        for case in cases:
-            if not case.bare:
-                futures.append(pool.submit(case.prediction, case.gold))
-            elif whole is not None:
-                futures.append(pool.submit(case.prediction, case.gold, verifier=Timed(whole)))
-            else:
-                futures.append(pool.submit(f"\\boxed{{{strip_wrapping(case.prediction)}}}", case.gold))
-        return [future.result() for future in futures]
+        if isinstance(grader, MathVerifier):
+            whole = Timed(MathVerifier("whole", rounding=grader.rounding))
+            futures = [
+                pool.submit(case.prediction, case.gold, verifier=whole if case.bare else None)
+                for case in cases
+            ]
+            return [future.result() for future in futures]
+        verdicts: list[Verdict] = []
+        for number, case in enumerate(cases):
+            key = cache.key(grader, case)
+            if key not in cache.known:
+                response = bare_response(grader, case.prediction) if case.bare else case.prediction
+                cache.add(key, pool.submit(response, case.gold).result())
+            verdicts.append(cache.known[key])
+            if number % 200 == 0:
+                print(f"{label(grader)}: {number} of {len(cases)}", file=sys.stderr, flush=True)
+        return verdicts
+
+
+def bare_response(grader: Verifier, answer: str) -> str:
+    """A response that gives a bare answer in the form that the grader reads."""
+    form = getattr(grader, "answer_form", "\\boxed{%s}")
+    return form.replace("%s", strip_wrapping(answer))
 
 
 def rates(cases: list[Case], verdicts: list[Verdict]) -> dict[str, str]:
@@ -136,6 +176,7 @@ def main() -> None:
     parser.add_argument(
         "--most", type=int, help="take at most this many pairs of each kind, the same for all"
     )
+    parser.add_argument("--cache", type=Path, help="file that keeps the verdicts of the peers")
     parser.add_argument("--misses", action="store_true", help="print every case that ours misses")
     arguments = parser.parse_args()
     if arguments.peers is not None:
@@ -146,10 +187,11 @@ def main() -> None:
         cases = sampled(cases, arguments.most)
     kinds = list(dict.fromkeys(case.column for case in cases))
     columns: dict[str, list[str]] = {}
+    cache = Cache(arguments.cache)
     for grader in installed():
         if arguments.only is not None and label(grader) != arguments.only:
             continue
-        verdicts = judge(grader, cases)
+        verdicts = judge(grader, cases, cache)
         found = rates(cases, verdicts)
         columns[label(grader)] = [*(found[kind] for kind in kinds), *times(verdicts)]
         if arguments.misses and isinstance(grader, MathVerifier) and not grader.rounding:

@@ -5,9 +5,10 @@ Install them apart, because they would pull in much else:
     pip install --target build/peers inspect-ai
     pip install --target build/peers --no-deps verl
 
-and give `--peers build/peers` to the benchmark. A grader is called with the response for texts, and with the
-answer in a box for bare answers. It runs in a worker process under limits, so that one that hangs or dies
-counts as not having found the answer right.
+and give `--peers build/peers` to the benchmark. A grader is called with the response for texts, and for bare
+answers with a response of the form that it reads (`answer_form`, a box where it names none). Those of verl compare
+text and expect a gold without dollar signs, so they get it without. Each runs in a worker process under limits, so
+that one that hangs or dies counts as not having found the answer right.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import ClassVar
 
 from verifiers import MathVerifier, MathVerifyVerifier, Problem, Verdict, Verifier
 from verifiers.limits import WorkerLimits, limits_of
+from verifiers.math.normalisation import strip_wrapping
 
 
 def _found(package: str, *parts: str) -> Path | None:
@@ -82,13 +84,14 @@ class VerlDapo:
 
     path: Path
     name: str = field(default="verl math_dapo", init=False)
+    answer_form: ClassVar[str] = "Answer: %s"
     worker_limits: ClassVar[WorkerLimits] = WorkerLimits(cpu_seconds=5.0)
 
     def verify(self, response: str, problem: Problem | str) -> Verdict:
         """Judge by `compute_score`."""
         assert isinstance(problem, str)
         started = time.perf_counter()
-        result = _module(self.path).compute_score(response, problem)
+        result = _module(self.path).compute_score(response, strip_wrapping(problem))
         score = result["score"] if isinstance(result, dict) else result
         return _verdict(score > 0, started)
 
@@ -105,7 +108,7 @@ class VerlMath:
         """Judge by `compute_score`."""
         assert isinstance(problem, str)
         started = time.perf_counter()
-        return _verdict(_module(self.path).compute_score(response, problem) > 0, started)
+        return _verdict(_module(self.path).compute_score(response, strip_wrapping(problem)) > 0, started)
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class InspectMath:
     """`inspect_ai.scorer.math`."""
 
     name: str = field(default="inspect_ai", init=False)
-    worker_limits: ClassVar[WorkerLimits] = WorkerLimits(cpu_seconds=30.0, wall_seconds=120.0)
+    worker_limits: ClassVar[WorkerLimits] = WorkerLimits(cpu_seconds=10.0, wall_seconds=30.0)
 
     def warm_up(self) -> None:
         """Load the package before the clock runs."""
