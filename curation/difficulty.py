@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from curation.config import DifficultyConfig
 from curation.rollouts import RolloutStore, judge_key, rollout_key
 from curation.statistics import RatePrior, fit_beta_prior, fit_rate_prior
-from curation.stopping import Plan, Planner, fixed_risk
+from curation.stopping import Mix, Planner, fixed_risk
 from curation.types import PassRate
 from rollout import Completion, Engine, Prompt, Sampling
 from verifiers import Problem, Verdict, VerifierPool
@@ -194,7 +194,7 @@ def measure(sampler: Sampler, config: DifficultyConfig, progress: Progress) -> M
     adaptive = config.mode == "adaptive"
     meter = _Meter(count * config.rollouts, progress)
     active, step, rounds = np.arange(count), config.rollouts, 0
-    plan: Plan | None = None
+    plan: Mix | None = None
     planned_at = 0
     while active.size:
         rounds += 1
@@ -229,7 +229,7 @@ def measure(sampler: Sampler, config: DifficultyConfig, progress: Progress) -> M
     return Measurement(rates, prior.mass(tally.passed, tally.judged, *config.keep), prior)
 
 
-def make_plan(tally: Tally, config: DifficultyConfig, price: float | None) -> Plan:
+def make_plan(tally: Tally, config: DifficultyConfig, price: float | None) -> Mix:
     """The stopping policy for the prior that the counts so far give; `price` is that of the plan before."""
     prior = fit_rate_prior(tally.passed, tally.judged)
     planner = Planner(prior, config.keep, config.step, config.at_most)

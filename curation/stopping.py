@@ -24,6 +24,8 @@ from curation.statistics import RatePrior
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
+GOLDEN = 0.6180339887498949
+"""Multiples of it, modulo 1, fill 0..1 evenly from the first on."""
 
 
 def decision_risk(prior: RatePrior, keep: tuple[float, float], judged: int) -> Floats:
@@ -88,6 +90,39 @@ class Plan:
         return values
 
 
+@dataclass(frozen=True)
+class Mix:
+    """Two plans, each for its share of the problems."""
+
+    careful: Plan
+    bold: Plan
+    share: float
+    """Share of the problems that follow `careful`."""
+
+    @property
+    def price(self) -> float:
+        """Wrong decisions that one rollout is worth, by the careful plan."""
+        return self.careful.price
+
+    def wants_more(self, passed: Counts, judged: Counts) -> NDArray[np.bool_]:
+        """Whether each problem needs another batch; who follows which plan depends on its place only."""
+        careful = np.arange(passed.size) * GOLDEN % 1.0 < self.share
+        chosen: NDArray[np.bool_] = np.where(
+            careful, self.careful.wants_more(passed, judged), self.bold.wants_more(passed, judged)
+        )
+        return chosen
+
+    def expected_risk(self, passed: Counts, judged: Counts) -> float:
+        """Expected share of wrong decisions about these problems in the end."""
+        less, more = (plan.expected_risk(passed, judged) for plan in (self.careful, self.bold))
+        return self.share * less + (1 - self.share) * more
+
+    def expected_cost(self, passed: Counts, judged: Counts) -> float:
+        """Expected further rollouts per problem."""
+        more, less = (plan.expected_cost(passed, judged) for plan in (self.careful, self.bold))
+        return self.share * more + (1 - self.share) * less
+
+
 class Planner:
     """Makes plans for a prior; tables that do not depend on the price are made once.
 
@@ -122,8 +157,11 @@ class Planner:
             go_on.append(more)
         return Plan(step, price, go_on[::-1], risk[::-1], cost[::-1])
 
-    def at_risk(self, wanted: float, passed: Counts, judged: Counts, near: float | None = None) -> Plan:
-        """The cheapest policy that will be wrong at most as often as `wanted`; the most careful one if none is.
+    def at_risk(self, wanted: float, passed: Counts, judged: Counts, near: float | None = None) -> Mix:
+        """The cheapest policy that will be wrong as often as `wanted`; the most careful one where none is so good.
+
+        Risk moves in steps as the price does, and `wanted` lies between two of them, so a share of the problems
+        follows the more careful of two plans and the others the bolder one.
 
         Args:
             wanted: share of wrong decisions.
@@ -132,17 +170,21 @@ class Planner:
             near: a price to search around, such as that of the plan before.
         """
         low, high = (near / 8, near * 8) if near is not None else (1e-8, 1.0)
-        best = self.at_price(low)
-        if best.expected_risk(passed, judged) > wanted:
-            return best if near is None else self.at_risk(wanted, passed, judged)
-        while high / low > 1.05:
+        careful, bold = self.at_price(low), self.at_price(high)
+        if careful.expected_risk(passed, judged) > wanted or bold.expected_risk(passed, judged) <= wanted:
+            if near is not None:
+                return self.at_risk(wanted, passed, judged)
+            best = bold if bold.expected_risk(passed, judged) <= wanted else careful
+            return Mix(best, best, 1.0)
+        while high / low > 1.02:
             price = (low * high) ** 0.5
             plan = self.at_price(price)
             if plan.expected_risk(passed, judged) <= wanted:
-                low, best = price, plan
+                low, careful = price, plan
             else:
-                high = price
-        return best
+                high, bold = price, plan
+        less, more = careful.expected_risk(passed, judged), bold.expected_risk(passed, judged)
+        return Mix(careful, bold, (more - wanted) / (more - less))
 
 
 def _expected(weights: Floats, after: Floats) -> Floats:
