@@ -88,3 +88,52 @@ def test_the_gold_may_be_a_whole_solution_or_a_json_list() -> None:
     assert LENIENT.verify("\\boxed{7}", "Adding, $3+4=\\boxed{7}$.").correct
     assert LENIENT.verify("A: 7", "3 + 4 = 7\n#### 7").correct
     assert LENIENT.verify("\\boxed{-1, 2}", '["2", "-1"]').correct
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "gold", "right"),
+    [
+        ("Factor $x^2-4$.", "x^2-4", "(x-2)(x+2)", False),
+        ("Factor $x^2-4$.", "(x+2)(x-2)", "(x-2)(x+2)", True),
+        ("Factorise the polynomial x^3 - 4x", "x(x^2-4)", "x(x-2)(x+2)", False),
+        ("Factor completely: $2x^2-2$", "(2x-2)(x+1)", "2(x-1)(x+1)", True),
+        ("Expand $(x+1)^2$.", "(x+1)^2", "x^2+2x+1", False),
+        ("Expand $(x+1)^2$.", "x^2+2x+1", "x^2+2x+1", True),
+        ("What is the sum of the prime factors of 12 as a polynomial?", "x^2-4", "(x-2)(x+2)", True),
+        ("By what scale factor is it enlarged?", "x^2-4", "(x-2)(x+2)", True),
+        ("", "x^2-4", "(x-2)(x+2)", True),
+    ],
+)
+def test_a_question_that_asks_for_a_form_gets_that_form(
+    prompt: str, answer: str, gold: str, right: bool
+) -> None:
+    problem = Problem(id="p", prompt=prompt, answer=gold)
+    verdict = LENIENT.verify(f"\\boxed{{{answer}}}", problem)
+    assert verdict.correct is right
+    assert right or verdict.method == "form"
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "said"),
+    [
+        ("\\frac{2}{4}+x-x", "\\frac{1}{2}", "25 digits at 4 points"),
+        ("\\sqrt{50}", "5\\sqrt{2}", "the same to 25 digits"),
+        ("2\\ln x", "\\ln x^2", "only one of them is at x = -"),
+        ("\\ln(x-10^7)+\\ln 2", "\\ln(2x-2\\cdot 10^7)", "proven symbolically"),
+        ("\\frac{6}{4}\\cdot 2", "3", "exactly"),
+    ],
+)
+def test_the_verdict_says_what_an_equality_rests_on(answer: str, gold: str, said: str) -> None:
+    verdict = WHOLE.verify(answer, gold)
+    assert verdict.correct
+    assert said in verdict.detail
+
+
+def test_the_verdict_says_where_two_expressions_differ() -> None:
+    verdict = WHOLE.verify("x+1", "x+2")
+    assert verdict.detail.startswith("different as expression: at x = ")
+
+
+def test_what_has_a_value_nowhere_and_no_proof_is_undecided() -> None:
+    verdict = WHOLE.verify("x^{10^9}", "x\\cdot x^{10^9}")
+    assert (verdict.status, verdict.method) == ("incorrect", "undecided")

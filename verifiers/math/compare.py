@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -22,6 +22,8 @@ from verifiers.math.evaluate import (
     TooLargeError,
     exact,
 )
+from verifiers.math.evidence import evidence
+from verifiers.math.proof import proves_equal
 from verifiers.math.syntax import Call, Node, Num, Sym, variables, walk
 
 _RANGES = (
@@ -29,6 +31,7 @@ _RANGES = (
     (11.0, 19.0), (0.02, 0.3),
 )  # fmt: skip
 _ENOUGH = 4
+_MOST_PROOFS = 1
 _EVERY = 1000
 """More points than there are: every one that has a value must agree."""
 LONG_DECIMAL = 12
@@ -47,6 +50,13 @@ def points(names: Sequence[str]) -> Iterator[dict[str, Fraction]]:
         yield {name: _coordinate(name, index, low, high) for name in names}
     for index in range(20, 23):
         yield {name: _coordinate(name, index, -3.0, 3.0) for name in names}
+
+
+def more_points(names: Sequence[str]) -> Iterator[dict[str, Fraction]]:
+    """Points near zero, one and far out, for expressions with a small domain."""
+    for index in range(100, 160):
+        size = (0.2, 1.0, 3.0, 10.0, 100.0, 1000.0)[index % 6]
+        yield {name: _coordinate(name, index, -size, size) for name in names}
 
 
 def branch_points(names: Sequence[str]) -> Iterator[dict[str, Fraction]]:
@@ -176,15 +186,29 @@ def _same(left: Node, right: Node, *, degree_is_unit: bool) -> bool | None:
         unit=degree_is_unit,
         enough=_EVERY if branched else _ENOUGH,
     )
-    if found is None and not complex_wanted:
-        found = _same_at(
-            integer_points(names), left, right, real=True, tolerance=tolerance, unit=degree_is_unit, enough=3
-        )
     if found is None:
-        found = _same_at(
-            points(names), left, right, real=False, tolerance=tolerance, unit=degree_is_unit, enough=3
+        found = _same_at_rarer_points(
+            left, right, names, tolerance, real=not complex_wanted, unit=degree_is_unit
         )
     return _unless_opaque(found, left, right)
+
+
+def _same_at_rarer_points(
+    left: Node, right: Node, names: list[str], tolerance: float, *, real: bool, unit: bool
+) -> bool | None:
+    """For what has a value at few of the usual points: more points, whole ones, complex ones, a proof."""
+    if real:
+        for tried in (more_points(names), integer_points(names)):
+            found = _same_at(tried, left, right, real=True, tolerance=tolerance, unit=unit, enough=_ENOUGH)
+            if found is not None:
+                return found
+    found = _same_at(points(names), left, right, real=False, tolerance=tolerance, unit=unit, enough=_ENOUGH)
+    if found is None and evidence.proofs_tried < _MOST_PROOFS:
+        evidence.proofs_tried += 1
+        if proves_equal(left, right):
+            evidence.proven = True
+            return True
+    return found
 
 
 _REAL_LETTERS = frozenset({"x", "y", "z", "t", "u", "v", "w", "r", "s"})
@@ -213,9 +237,7 @@ def _same_stepped(left: Node, right: Node, names: list[str], *, degree_is_unit: 
             }
             for point in whole[:12]
         ]
-    # More points than there are: every one that has a value must agree.
-    wanted = len(whole) + 1
-    return _same_at(whole, left, right, real=True, tolerance=1e-25, unit=degree_is_unit, enough=wanted)
+    return _same_at(whole, left, right, real=True, tolerance=1e-25, unit=degree_is_unit, enough=_EVERY)
 
 
 def _same_rational(left: Fraction, right: Fraction, left_node: Node, right_node: Node) -> bool:
@@ -243,7 +265,7 @@ def _terminates(value: Fraction) -> bool:
 
 
 def _same_at(
-    tried: Iterator[dict[str, Fraction]] | list[dict[str, Fraction]],
+    tried: Iterable[dict[str, Fraction]],
     left: Node,
     right: Node,
     *,
@@ -252,26 +274,40 @@ def _same_at(
     unit: bool,
     enough: int,
 ) -> bool | None:
-    """True when `enough` points agree, False at the first that does not, None when too few have values."""
+    """True when `enough` points agree, or all there are and at least four; False at the first that does not.
+
+    None where too few points have values on both sides. A point where only one has a value is left out and noted.
+    """
     agreed = 0
     for point in tried:
+        values: list[Any] = []
         try:
-            ours = value_at(left, point, real=real, degree_is_unit=unit)
-            theirs = value_at(right, point, real=real, degree_is_unit=unit)
-        except OutOfDomainError:
-            if not point and real:
-                return _same_at(tried, left, right, real=False, tolerance=tolerance, unit=unit, enough=enough)
-            continue
+            for node in (left, right):
+                try:
+                    values.append(value_at(node, point, real=real, degree_is_unit=unit))
+                except OutOfDomainError:
+                    values.append(None)
         except (TooLargeError, OverflowError):
             continue
         except NotNumericError:
             return None
+        ours, theirs = values
+        if ours is None or theirs is None:
+            if not point and real:
+                return _same_at([{}], left, right, real=False, tolerance=tolerance, unit=unit, enough=enough)
+            if ours is not theirs:
+                evidence.one_sided(point)
+            continue
         if not close(ours, theirs, tolerance):
+            evidence.differed(point, ours, theirs)
             return False
         agreed += 1
         if agreed >= enough:
-            return True
-    return True if agreed >= 2 else None
+            break
+    if agreed < min(enough, _ENOUGH):
+        return None
+    evidence.agreed(agreed, constant=enough == 1)
+    return True
 
 
 def constant_ratio(left: Node, right: Node) -> Fraction | float | None:

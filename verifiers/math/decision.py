@@ -11,6 +11,7 @@ from fractions import Fraction
 
 from verifiers.math import compare
 from verifiers.math.evaluate import ExhaustedError, start_budget
+from verifiers.math.evidence import evidence
 from verifiers.math.normalisation import canonical_latex, squeezed
 from verifiers.math.numbers import parse_rational, rounds_to
 from verifiers.math.parser import UnparsedError, parse
@@ -54,6 +55,7 @@ _ANNOUNCED = re.compile(
 def decide(answer: str, gold: str, options: Options = _EXACTLY) -> Outcome:
     """Compare an extracted answer with a gold answer. Bounded work, whatever the texts are."""
     start_budget()
+    evidence.start()
     try:
         return _decide(answer, gold, options)
     except ExhaustedError:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from verifiers.math import compare
+from verifiers.math.evidence import evidence
 from verifiers.math.forms import common_forms
 from verifiers.math.realsets import NoSetError, real_set, same_set
 from verifiers.math.relations import RESTATING, Relations
@@ -88,9 +89,11 @@ class Decider(Relations):
         rule = _rule_name(theirs)
         if equal is None:
             return Outcome(None, "undecided", "neither shown equal nor different")
+        kind = rule.replace("_", " ")
         if equal:
-            return Outcome(True, rule, f"equal as {rule.replace('_', ' ')}")
-        return Outcome(False, rule, f"different as {rule.replace('_', ' ')}")
+            return Outcome(True, rule, f"equal as {kind}: {evidence.of_equality()}")
+        where = evidence.of_difference()
+        return Outcome(False, rule, f"different as {kind}" + (f": {where}" if where else ""))
 
     def restates(self, ours: Node, theirs: Node) -> str:
         """Why an answer counts as the question again: an operation left undone that the gold has done."""
