@@ -89,7 +89,7 @@ def _numbers(left: Fraction, right: Fraction, answer: str, gold: str, options: O
     if left == right:
         return Outcome(True, "exact_number", "the same number")
     ours, theirs = _as_num(left, answer), _as_num(right, gold)
-    if compare.same_value(ours, theirs):
+    if compare.long_decimal(ours, theirs) and compare.same_value(ours, theirs):
         return Outcome(True, "long_decimal", "the same value to every digit but the last")
     if options.rounding and rounds_to(left, theirs):
         return Outcome(True, "rounding", f"rounds to {gold} at the digits given")

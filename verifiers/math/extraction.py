@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from verifiers.math.normalisation import canonical_latex
+from verifiers.math.numbers import parse_rational
 from verifiers.math.parser import LONGEST, UnparsedError, parse
 from verifiers.math.text import choice, choices, plain, synonym, without_qualifier
 from verifiers.types import InputError
@@ -152,12 +153,16 @@ _PHRASE = re.compile(
 _OPTION = re.compile(
     r"(?<!not )\b(?:[Oo]ption|[Cc]hoice)\s+\(?(?P<letter>[A-J])\)?\s+is\s+(?:the\s+)?(?:correct|right|answer)\b"
 )
+_PHRASE_WORDS = ("answer", "result", "solution", "option", "choice", "ponse", "答案", "故选")
+_LINE = re.compile(r"^[ \t]*A:", re.IGNORECASE | re.MULTILINE)
 _COLON = re.compile(r"\banswer\s*:", re.IGNORECASE)
 
 
 def _answer_line(text: str) -> Extraction | None:
     """What follows the last "Answer:" or "the answer is" that gives something."""
-    found = _last_phrase(_PHRASE, text, "answer_line")
+    lowered = text.lower()
+    spoken = any(word in lowered for word in _PHRASE_WORDS)
+    found = _last_phrase(_PHRASE if spoken else _LINE, text, "answer_line")
     if found is None and (option := _last_of(_OPTION.finditer(text))) is not None:
         return Extraction(option["letter"], "answer_line", position=option.start())
     return found
@@ -426,6 +431,8 @@ _FEW_WORDS = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+){0,2}\.?")
 
 def readable(text: str) -> bool:
     """Whether the text as a whole is an answer: a formula, an option, a fixed phrase, at most three words."""
+    if parse_rational(text.strip()) is not None:
+        return True
     canonical = canonical_latex(text)
     if not canonical or len(canonical) > LONGEST:
         return False

@@ -57,7 +57,7 @@ class MathVerifier:
         wanted = gold_text(gold)
         if self.extraction == "lenient" and found.rule not in ("boxed", "answer_tag", "thinking"):
             # A response that is the gold answer and nothing else, even where it reads as no formula.
-            short = len(response) <= _SHORT and wanted.strip()
+            short = len(response) <= min(_SHORT, 40 + 4 * len(wanted)) and wanted.strip()
             if short and _same_text(response, wanted):
                 whole = Extraction(response.strip(), "whole")
                 return _verdict("correct", whole, "same_text", "the response is the gold answer", started)
