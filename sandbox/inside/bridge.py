@@ -59,7 +59,7 @@ class _Worker:
             self.control.close()
             linux.prctl(linux.PR_SET_PDEATHSIG, 9)
             try:
-                zygote.settle(theirs, config).serve()
+                zygote.settle(socket.socket(fileno=zygote.own(theirs.detach())), config).serve()
             finally:
                 os._exit(0)
         theirs.close()

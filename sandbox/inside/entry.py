@@ -13,7 +13,6 @@ from .tester import PEER, run_tests
 
 def run(job: dict[str, Any]) -> int:
     """Do the job that was read from outside; the process's exit code."""
-    runner.rebuild_standard_streams()
     for name, text in job["files"].items():
         os.makedirs(os.path.dirname(os.path.abspath(name)), exist_ok=True)
         with open(name, "w", encoding="utf-8", errors="surrogatepass") as file:

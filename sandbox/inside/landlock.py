@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from . import linux
 
@@ -50,9 +50,9 @@ def ruleset(readable: Iterable[str] | None, writable: Iterable[str] = (), *, exe
     return rules
 
 
-def enter(rules: int) -> None:
-    """Bind the calling process (no_new_privs must be set) to a rule set."""
-    linux.syscall("landlock_restrict_self", rules, ctypes.c_uint(0))
+def enter(rules: int) -> Callable[[], int]:
+    """A call that binds its caller (no_new_privs must be set) to a rule set."""
+    return linux.prepared("landlock_restrict_self", rules, ctypes.c_uint(0))
 
 
 def _allow(rules: int, path: str, rights: int) -> None:

@@ -11,7 +11,6 @@ import mmap
 import os
 import struct
 import sys
-from collections.abc import Callable
 from typing import Any
 
 KINDS = (
@@ -55,28 +54,34 @@ _ODD = ("/proc", "/sys", "/etc", "/home", "/root", "/dev/tty", "/dev/shm", "/var
 _PLAIN = ("/etc/localtime", "/etc/ld.so.cache")
 
 
-def start(descriptor: int) -> Callable[[str], None]:
-    """Count into the page behind `descriptor` from here on; a function that counts one event by hand."""
-    page = mmap.mmap(descriptor, SIZE)
-    os.close(descriptor)
-    places = {kind: 4 * index for index, kind in enumerate(KINDS)}
-    pack, unpack = struct.Struct("<I").pack_into, struct.Struct("<I").unpack_from
-    plain = (*_PLAIN, *(path for path in sys.path if path))
+class Ledger:
+    """Counts into a page, once it has begun. Made before the fork, for what a fork makes has to be copied."""
 
-    def count(kind: str) -> None:
-        place = places[kind]
-        pack(page, place, min(unpack(page, place)[0] + 1, 1 << 31))
+    def __init__(self) -> None:
+        places = {kind: 4 * index for index, kind in enumerate(KINDS)}
+        pack, unpack = struct.Struct("<I").pack_into, struct.Struct("<I").unpack_from
+        plain = (*_PLAIN, *(path for path in sys.path if path))
+        page: Any = None
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open":
-            path = arguments[0]
-            if type(path) is str and path.startswith(_ODD) and not path.startswith(plain):
-                count("odd_path")
-        elif event in _EVENTS:
-            count(_EVENTS[event])
+        def begin(descriptor: int) -> None:
+            nonlocal page
+            page = mmap.mmap(descriptor, SIZE)
+            os.close(descriptor)
+            sys.addaudithook(hook)
 
-    sys.addaudithook(hook)
-    return count
+        def count(kind: str) -> None:
+            place = places[kind]
+            pack(page, place, min(unpack(page, place)[0] + 1, 1 << 31))
+
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
+            if event == "open":
+                path = arguments[0]
+                if type(path) is str and path.startswith(_ODD) and not path.startswith(plain):
+                    count("odd_path")
+            elif event in _EVENTS:
+                count(_EVENTS[event])
+
+        self.begin, self.count = begin, count
 
 
 def read(page: bytes) -> dict[str, int]:

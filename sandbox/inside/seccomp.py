@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import re
 import struct
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -74,8 +75,9 @@ PROCESS = _names(
 )
 STREAMS = _names("recvfrom recvmsg sendmsg shutdown getsockname getpeername getsockopt")
 
-FCNTL_REFUSED = (1031, 1024, 1026)
-"""F_SETPIPE_SZ takes a megabyte of kernel memory per pipe; leases and directory notes have no use here."""
+FCNTL_REFUSED = (1031, 1024, 1026, 8, 10, 15)
+"""F_SETPIPE_SZ takes a megabyte of kernel memory per pipe; leases and directory notes have no use here. F_SETOWN,
+F_SETSIG and F_SETOWN_EX have the kernel send a signal of choice to any process of the same user."""
 IOCTL_ALLOWED = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX."""
 
@@ -217,9 +219,25 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-def install(program: bytes, *, listener: bool = False) -> int:
-    """Bind the calling process (no_new_privs must be set) to `program`; the listener's descriptor, or 0."""
-    buffer = ctypes.create_string_buffer(program, len(program))
-    header = _Program(len(program) // 8, ctypes.cast(buffer, ctypes.c_void_p))
-    flags = FLAG_NEW_LISTENER if listener else 0
-    return linux.syscall("seccomp", SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(header))
+_PID = struct.Struct("=I")
+
+
+class Filter:
+    """A program that is ready to be loaded, with a mark in the places of the loading process's own number."""
+
+    def __init__(self, program: bytes, mark: bytes, *, listener: bool) -> None:
+        self._buffer = ctypes.create_string_buffer(program, len(program))
+        self._header = _Program(len(program) // 8, ctypes.cast(self._buffer, ctypes.c_void_p))
+        self._load = linux.prepared(
+            "seccomp",
+            SECCOMP_SET_MODE_FILTER,
+            FLAG_NEW_LISTENER if listener else 0,
+            ctypes.byref(self._header),
+        )
+        self._places = [found.start() for found in re.finditer(re.escape(mark), program)]
+
+    def install(self, own_pid: int) -> int:
+        """Bind the calling process (no_new_privs must be set); the listener's descriptor, or 0."""
+        for place in self._places:
+            _PID.pack_into(self._buffer, place, own_pid)
+        return self._load()

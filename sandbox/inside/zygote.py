@@ -7,11 +7,14 @@ socket; a request carries the descriptors of the run: standard input, output, er
 
 from __future__ import annotations
 
+import _random
 import contextlib
 import errno
+import fcntl
 import gc
 import json
 import os
+import random
 import resource
 import select
 import signal
@@ -20,16 +23,26 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
-from . import entry, jail, landlock, ledger, linux, seccomp
+from . import entry, jail, landlock, ledger, linux, runner, seccomp
 from .denials import Denials
 from .watch import Single, Tree
 
-PLACES = STDIN, STDOUT, STDERR, CHANNEL, JOB, LEDGER, PEER = range(7)
+STDIN, STDOUT, STDERR, CHANNEL, JOB, LEDGER, PEER = range(7)
 """Where a program's process finds what it was given; the last is the tests' link to the program, if any."""
-HIGH = 40
+FIRST_OWN = 16
+"""The zygote keeps its own descriptors from here on, so that what it receives takes the places above."""
 RESERVED = 8 << 30
+MAX_STACK = 256 << 20
+_GENERATOR = random.seed.__self__  # type: ignore[attr-defined]
+_ALWAYS = {
+    resource.RLIMIT_CORE: 0,
+    resource.RLIMIT_MEMLOCK: 0,
+    resource.RLIMIT_MSGQUEUE: 0,
+    resource.RLIMIT_SIGPENDING: 256,
+}
 # Stands in the filter for the number of the process that it will bind.
 _ANY_PID = b"\xfe\xed\xfa\x7f"
 
@@ -41,23 +54,34 @@ class Zygote:
         self, control: socket.socket, config: dict[str, Any], own_namespace: int, statm: int
     ) -> None:
         self.control = control
+        self.line, self.childs_line = (socket.socket(fileno=own(end.detach())) for end in socket.socketpair())
+        self.line.setblocking(False)
         self.tier: str = config["tier"]
         self.user: int | None = config["user"]
         # The kernel counts processes by user: where the user has others, this zygote counts itself.
         self.shared_user = self.tier != "namespaces" and self.user is None
+        # Landlock decides what is read; the interpreter may lie in a folder of root's.
+        self.keeps_reading = (
+            self.user is not None and self.tier == "landlock" and not jail.everybody_reads_interpreter()
+        )
         self.own_namespace = own_namespace
         self.scratch_size: tuple[int, int] | None = None
         self.clean: tuple[int, ...] = ()
         self.address_space = int(os.pread(statm, 200, 0).split()[0]) * resource.getpagesize()
-        self.landlock = -1
+        self.drop_capabilities = linux.keep_capabilities(
+            1 << linux.CAP_DAC_READ_SEARCH if self.keeps_reading else 0
+        )
+        self.drop_privileges = linux.no_new_privileges()
+        self.enter_landlock: Callable[[], int] | None = None
         if self.tier == "landlock" or (self.tier == "namespaces" and landlock.version() >= 4):
-            self.landlock = landlock.ruleset(None if self.tier == "namespaces" else _readable(config))
+            rules = landlock.ruleset(None if self.tier == "namespaces" else _readable(config))
+            self.enter_landlock = landlock.enter(own(rules))
         single = seccomp.single_process_rules(struct.unpack("=I", _ANY_PID)[0])
-        rules = [*seccomp.base_rules(), *(seccomp.process_tree_rules() if config["tools"] else single)]
+        allowed = [*seccomp.base_rules(), *(seccomp.process_tree_rules() if config["tools"] else single)]
         self.listens = self.tier != "none" and seccomp.can_listen()
         refuse = seccomp.RET_NOTIFY if self.listens else seccomp.RET_ERRNO | seccomp.EPERM
-        self.filter = seccomp.assemble(rules, refuse)
-        self.line = -1
+        self.filter = seccomp.Filter(seccomp.assemble(allowed, refuse), _ANY_PID, listener=self.listens)
+        self.ledger = ledger.Ledger()
         self.tools: bool = config["tools"]
 
     def serve(self) -> None:
@@ -83,24 +107,24 @@ class Zygote:
     def run(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         """One run from fork to the last trace gone; OSError where the kernel gave no process."""
         limits = request["limits"]
+        if descriptors != list(range(len(descriptors))):
+            raise OSError(errno.EBADF, f"the run's descriptors came as {descriptors}")
         if self.tier == "namespaces":
             self._prepare_scratch(limits)
+        settings = self._kernel_limits(limits)
+        if self.tier == "namespaces":
             linux.unshare(linux.CLONE_NEWPID)
         try:
             started = time.monotonic()
-            ours, theirs = socket.socketpair()
-            pid = os.fork()
+            pid = linux.fork()
             if pid == 0:
-                self._child(request, descriptors, theirs)
+                self._child(settings, len(descriptors))
         finally:
             if self.tier == "namespaces":
                 linux.setns(self.own_namespace, linux.CLONE_NEWPID)
-        for descriptor in descriptors:
-            os.close(descriptor)
+        linux.close_range(0, len(descriptors) - 1)
         descriptors.clear()
-        theirs.close()
-        with ours:
-            answer = self._watch(pid, started, limits, ours)
+        answer = self._watch(pid, started, limits)
         if self.tier == "namespaces":
             usage = os.statvfs(jail.SCRATCH)
             answer["disk"] = (usage.f_blocks - usage.f_bfree) * usage.f_frsize
@@ -117,25 +141,27 @@ class Zygote:
         jail.mount_scratch(*size)
         self.scratch_size, self.clean = size, jail.scratch_state()
 
-    def _watch(self, pid: int, started: float, limits: dict[str, Any], line: socket.socket) -> dict[str, Any]:
+    def _watch(self, pid: int, started: float, limits: dict[str, Any]) -> dict[str, Any]:
         """Wait for the end of `pid`, and bring it about at a limit. OSError where it could not be locked up."""
-        handle = os.pidfd_open(pid)
-        poll = select.poll()
-        for descriptor in (handle, self.control.fileno(), line.fileno()):
-            poll.register(descriptor, select.POLLIN)
-        watched = (Tree if self.tools else Single)(pid, started, limits, self.shared_user)
-        locked = False
-        denials = Denials()
+        line = self.line.fileno()
+        handle, locked, denials = -1, False, Denials()
         try:
+            handle = os.pidfd_open(pid)
+            poll = select.poll()
+            for descriptor in (handle, self.control.fileno(), line):
+                poll.register(descriptor, select.POLLIN)
+            watched = (Tree if self.tools else Single)(pid, started, limits, self.shared_user)
             while True:
-                ready = {descriptor for descriptor, _ in poll.poll(watched.pause())}
-                if line.fileno() in ready:
+                ready = dict(poll.poll(watched.pause()))
+                if line in ready:
                     # Once, before the program begins: it is locked up, and here is its filter's listener.
                     poll.unregister(line)
-                    locked = _receive_lock(line, denials)
+                    locked = self._receive_lock(denials)
                     if denials.descriptor >= 0:
                         poll.register(denials.descriptor, select.POLLIN)
-                if denials.descriptor in ready and not denials.answer():
+                # A listener whose program is going hangs up, again and again.
+                asked = ready.get(denials.descriptor, 0)
+                if asked and not (asked & select.POLLIN and denials.answer()):
                     poll.unregister(denials.descriptor)
                     denials.close()
                 if handle in ready:
@@ -146,10 +172,14 @@ class Zygote:
                         os._exit(0)
                     watched.kill("stopped")
         finally:
-            os.close(handle)
-            denials.close()
-            watched.kill(None)
+            os.kill(pid, signal.SIGKILL)
             _, status, usage = os.wait4(pid, 0)
+            if not locked:
+                # Nothing of this run may be taken for the next one's.
+                self._receive_lock(denials)
+            denials.close()
+            if handle >= 0:
+                os.close(handle)
         code = os.waitstatus_to_exitcode(status)
         if not locked and watched.hit is None:
             raise OSError(errno.EPERM, f"a process could not be locked up (it ended with {code})")
@@ -165,67 +195,53 @@ class Zygote:
             "denied": denials.counts,
         }
 
-    def _child(self, request: dict[str, Any], descriptors: list[int], line: socket.socket) -> None:
+    def _receive_lock(self, denials: Denials) -> bool:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self.line, 1, 1)
+        except BlockingIOError:
+            return False
+        if descriptors:
+            denials.descriptor = descriptors[0]
+        return bool(data)
+
+    def _child(self, settings: list[tuple[int, tuple[int, int]]], given: int) -> None:
         """Lock this process up, then run the program in it; does not return."""
         code = 125
         try:
             os.setsid()
-            self._arrange_descriptors(descriptors, line.detach())
-            self._limit(request["limits"])
+            for kind, limit in settings:
+                resource.setrlimit(kind, limit)
             if self.tools:
                 jail.hide_other_processes()
             if self.tier == "namespaces":
                 os.chdir(jail.SCRATCH)
-            self._lock_up()
+            self._lock_up(given)
             payload = json.loads(_read_all(JOB))
-            count = ledger.start(LEDGER)
-            for name in [name for name in sys.modules if name.partition(".")[0] == "inside"]:
-                del sys.modules[name]
+            self.ledger.begin(LEDGER)
+            # The function that `random.seed` ends up in.
+            _random.Random.seed(_GENERATOR)
             code = entry.run(payload)
-            count("finished")
+            self.ledger.count("finished")
         except BaseException as error:
             with contextlib.suppress(BaseException):
                 os.write(2, f"sandbox: {type(error).__name__}: {error}\n".encode())
         finally:
             os._exit(code)
 
-    def _arrange_descriptors(self, descriptors: list[int], line: int) -> None:
-        """Put what the run was given at its fixed numbers, this process's own behind it, and close the rest."""
-        # First out of the way: the numbers may overlap.
-        own = [self.landlock, line] if self.landlock >= 0 else [line]
-        own = [os.dup2(descriptor, HIGH + at) for at, descriptor in enumerate(own)]
-        given = [os.dup2(descriptor, HIGH + 2 + at) for at, descriptor in enumerate(descriptors)]
-        for target, source in zip(PLACES, given, strict=False):
-            os.dup2(source, target)
-        if len(given) < len(PLACES):
-            linux.close_range(PEER, PEER)
-        own = [os.dup2(descriptor, len(PLACES) + at) for at, descriptor in enumerate(own)]
-        self.line = own[-1]
-        self.landlock = own[0] if len(own) > 1 else -1
-        linux.close_range(len(PLACES) + len(own))
-
-    def _limit(self, limits: dict[str, Any]) -> None:
-        stack = min(limits["memory"], 256 << 20)
+    def _kernel_limits(self, limits: dict[str, Any]) -> list[tuple[int, tuple[int, int]]]:
+        """Limits that differ from run to run, and that the kernel holds by itself."""
         settings = {
             **self._limit_on_memory(limits["memory"]),
             resource.RLIMIT_CPU: int(limits["cpu"]) + 2,
             resource.RLIMIT_FSIZE: limits["file_size"],
             resource.RLIMIT_NOFILE: limits["open_files"],
-            resource.RLIMIT_CORE: 0,
-            resource.RLIMIT_MEMLOCK: 0,
-            resource.RLIMIT_MSGQUEUE: 0,
-            resource.RLIMIT_SIGPENDING: 256,
         }
         if not self.shared_user:
             settings[resource.RLIMIT_NPROC] = limits["threads"] + 1
-        for kind, value in settings.items():
-            hard = resource.getrlimit(kind)[1]
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(kind, (value, value))
+        found = [(kind, (value := _at_most(kind, wanted), value)) for kind, wanted in settings.items()]
         hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
-        if hard != resource.RLIM_INFINITY:
-            stack = min(stack, hard)
-        resource.setrlimit(resource.RLIMIT_STACK, (stack, hard))
+        stack = _at_most(resource.RLIMIT_STACK, min(limits["memory"], MAX_STACK))
+        return [*found, (resource.RLIMIT_STACK, (stack, hard))]
 
     def _limit_on_memory(self, memory: int) -> dict[int, int]:
         if self.tools:
@@ -233,36 +249,25 @@ class Zygote:
             return {resource.RLIMIT_DATA: memory + RESERVED}
         return {resource.RLIMIT_AS: memory + self.address_space}
 
-    def _lock_up(self) -> None:
-        kept = 0
+    def _lock_up(self, given: int) -> None:
         if self.user is not None:
-            if self.tier == "landlock" and not jail.everybody_reads_interpreter():
-                # Landlock decides what is read; the interpreter may lie in a folder of root's.
+            if self.keeps_reading:
                 linux.prctl(linux.PR_SET_KEEPCAPS, 1)
-                kept = 1 << linux.CAP_DAC_READ_SEARCH
             os.setgroups([])
             os.setresgid(self.user, self.user, self.user)
             os.setresuid(self.user, self.user, self.user)
-        linux.keep_capabilities(kept)
-        linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
-        if self.landlock >= 0:
-            landlock.enter(self.landlock)
-            os.close(self.landlock)
-        listener = -1
-        if self.tier != "none":
-            program = self.filter.replace(_ANY_PID, struct.pack("=I", os.getpid()))
-            listener = seccomp.install(program, listener=self.listens)
-        with socket.socket(fileno=self.line) as line:
-            socket.send_fds(line, [b"."], [listener] if self.listens else [])
-        if self.listens:
-            os.close(listener)
+        self.drop_capabilities()
+        self.drop_privileges()
+        if self.enter_landlock is not None:
+            self.enter_landlock()
+        listener = self.filter.install(os.getpid()) if self.tier != "none" else -1
+        socket.send_fds(self.childs_line, [b"."], [listener] if self.listens else [])
+        linux.close_range(given)
 
 
-def _receive_lock(line: socket.socket, denials: Denials) -> bool:
-    data, descriptors, _, _ = socket.recv_fds(line, 1, 1)
-    if descriptors:
-        denials.descriptor = descriptors[0]
-    return bool(data)
+def _at_most(kind: int, value: int) -> int:
+    hard = resource.getrlimit(kind)[1]
+    return value if hard == resource.RLIM_INFINITY else min(value, hard)
 
 
 def _readable(config: dict[str, Any]) -> list[str]:
@@ -284,9 +289,12 @@ def preload(names: list[str]) -> None:
 
 
 def settle(control: socket.socket, config: dict[str, Any]) -> Zygote:
-    """Build the place that the tier asks for, load what programs will import; a zygote that can serve."""
-    own_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY)
-    statm = os.open("/proc/self/statm", os.O_RDONLY)
+    """Build the place that the tier asks for, load what programs will import; a zygote that can serve.
+
+    `control` and everything else that is to stay open must come from `own`.
+    """
+    own_namespace = own(os.open("/proc/self/ns/pid", os.O_RDONLY))
+    statm = own(os.open("/proc/self/statm", os.O_RDONLY))
     inside_root = config["tier"] == "namespaces"
     if inside_root:
         jail.build_root(config)
@@ -297,16 +305,38 @@ def settle(control: socket.socket, config: dict[str, Any]) -> Zygote:
     os.environ.clear()
     sys.executable, sys.orig_argv = "", []
     linux.drop_bounding_set()
+    for kind, value in _ALWAYS.items():
+        resource.setrlimit(kind, (_at_most(kind, value),) * 2)
+    _prepare_streams()
+    linux.close_range(0, FIRST_OWN - 1)
+    zygote = Zygote(control, config, own_namespace, statm)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "inside"]:
+        del sys.modules[name]
     gc.collect()
     gc.freeze()
-    return Zygote(control, config, own_namespace, statm)
+    return zygote
+
+
+def own(descriptor: int) -> int:
+    """The same file at a number that no run's descriptor takes."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_OWN)
+    os.close(descriptor)
+    return moved
+
+
+def _prepare_streams() -> None:
+    """Python's standard streams for every program to come, over files of the kind that each will have."""
+    for place in (STDIN, STDOUT, STDERR):
+        stand_in = os.memfd_create("stand-in")
+        os.dup2(stand_in, place)
+        os.close(stand_in)
+    runner.rebuild_standard_streams()
 
 
 def main() -> int:
     """Set the place up, say so on the control socket, serve."""
     os.umask(0o022)
-    control = socket.socket(fileno=int(sys.argv[2]))
-    control.set_inheritable(False)
+    control = socket.socket(fileno=own(int(sys.argv[2])))
     config = json.loads(control.recv(1 << 20))
     try:
         if config["tier"] == "namespaces":
