@@ -95,13 +95,16 @@ def run_score(config: ScoreConfig, console: Console) -> ScoreSummary:
         raise InputError(f"{config.output} is the input; write to another file")
     verifier = get_verifier(config.verifier, **config.options)
     survey = _survey(config)
-    names = _column_names(config, survey, console)
+    names = _column_names(config, survey.columns, console)
     config.output.parent.mkdir(parents=True, exist_ok=True)
     journal = _Journal(config)
     summary = ScoreSummary(resumed=journal.done)
     started = time.monotonic()
-    _score_into_journal(config, verifier, journal, survey.readable, console)
+    columns = _score_into_journal(config, verifier, journal, survey.rows, console)
     summary.seconds = time.monotonic() - started
+    if not columns <= survey.columns:
+        # Later rows have columns that the first ones have not.
+        names = _column_names(config, columns | survey.columns, console)
     _write_output(config, journal, names, summary)
     fresh = summary.rows - summary.resumed
     summary.verdicts_per_second = fresh / summary.seconds if fresh else None
@@ -112,38 +115,42 @@ def run_score(config: ScoreConfig, console: Console) -> ScoreSummary:
 
 @dataclass(slots=True)
 class _Survey:
-    """What a first pass over the input found."""
+    """What the first rows of the input show; `rows` counts the readable ones where these are all there are."""
 
     columns: set[str]
-    readable: int = 0
+    rows: int | None = None
+
+
+_SURVEYED = 1000
 
 
 def _survey(config: ScoreConfig) -> _Survey:
-    """Read the input once, so that what is wrong with the command shows before the work."""
+    """Read the first rows, so that what is wrong with the command shows before the work."""
     survey = _Survey(set())
-    fault = "it has no rows"
+    fault, readable = "", 0
     for row in read_rows(config.input):
         item = _item(row, config)
         if isinstance(item, str):
-            fault = (
-                f"line {row.number}: {item}" if survey.readable == 0 and fault == "it has no rows" else fault
-            )
+            fault = fault or f"line {row.number}: {item}"
         else:
-            survey.readable += 1
+            readable += 1
         if row.values is not None:
             survey.columns |= row.values.keys()
-    if not survey.readable:
+        if readable and row.number >= _SURVEYED:
+            return survey
+    fault, survey.rows = fault or "it has no rows", readable
+    if not readable:
         columns = f"; the columns are {', '.join(sorted(survey.columns))}" if survey.columns else ""
         raise InputError(f"{config.input}: no row can be scored: {fault}{columns}")
     return survey
 
 
-def _column_names(config: ScoreConfig, survey: _Survey, console: Console) -> dict[str, str]:
+def _column_names(config: ScoreConfig, columns: set[str], console: Console) -> dict[str, str]:
     """Names of the added columns; where one is taken by the input, all get another prefix."""
     added = (*_ADDED, "detail") if config.explain else _ADDED
     for prefix in (config.prefix, config.prefix + "rlvr_"):
         names = {name: prefix + name for name in added}
-        taken = sorted(survey.columns & set(names.values()))
+        taken = sorted(columns & set(names.values()))
         if not taken:
             return names
         console.print(
@@ -197,6 +204,19 @@ class _Journal:
 
 def _item(row: Row, config: ScoreConfig) -> tuple[str, Problem] | str:
     """Response and problem of a row, or what is wrong with it."""
+    found = _gold(row, config)
+    if isinstance(found, str):
+        return found
+    assert row.values is not None
+    answer, tests = found
+    name = str(row.values.get("id", row.number))
+    return row.values[config.response_field], Problem(
+        id=name, answer=answer, tests=tests, verifier=config.verifier
+    )
+
+
+def _gold(row: Row, config: ScoreConfig) -> tuple[str | None, Any] | str:
+    """Gold answer and tests of a row that can be scored, or what is wrong with it."""
     if row.values is None:
         return row.fault
     values = row.values
@@ -218,17 +238,20 @@ def _item(row: Row, config: ScoreConfig) -> tuple[str, Problem] | str:
         return f"column {config.answer_field!r} is {type(answer).__name__}, not text or a number"
     if answer is None and tests is None:
         return f"no gold: column {config.answer_field!r} is missing or empty"
-    return response, Problem(
-        id=str(values.get("id", row.number)), answer=answer, tests=tests, verifier=config.verifier
-    )
+    return answer, tests
 
 
 def _score_into_journal(
-    config: ScoreConfig, verifier: Verifier, journal: _Journal, total: int, console: Console
-) -> None:
+    config: ScoreConfig, verifier: Verifier, journal: _Journal, total: int | None, console: Console
+) -> set[str]:
+    """Add the verdicts that the journal lacks; return the columns of all rows."""
+    columns: set[str] = set()
+
     def items() -> Iterator[tuple[str, Problem]]:
         readable = 0
         for row in read_rows(config.input):
+            if row.values is not None:
+                columns.update(row.values)
             item = _item(row, config)
             if isinstance(item, str):
                 continue
@@ -246,6 +269,7 @@ def _score_into_journal(
                 out.flush()
                 written = time.monotonic()
             progress.advance(task)
+    return columns
 
 
 def _progress(console: Console) -> Progress:
@@ -272,7 +296,7 @@ def _write_output(
         with ExitStack() as stack:
             rejected: IO[str] | None = None
             for row in read_rows(config.input):
-                item = _item(row, config)
+                item = _gold(row, config)
                 if isinstance(item, str):
                     rejected = rejected or stack.enter_context(open_output(kept, packed=False))
                     raw: Any = row.raw if row.values is None else row.values
