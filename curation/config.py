@@ -92,6 +92,11 @@ class GoldConfig(_Settings):
     from_solution: bool = Field(
         default=True, description="Take a missing gold from the box or the final mark of the solution text."
     )
+    unverified: Literal["keep", "drop"] = Field(
+        default="keep",
+        description="What becomes of rows with tests but no reference solution, once their tests reject an empty "
+        "program; those that stay have extra.gold: unverified.",
+    )
     timeout: float | None = Field(
         default=None, gt=0, description="CPU seconds per verdict; by default the verifier's own limit."
     )

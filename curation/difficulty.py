@@ -9,7 +9,7 @@ only, so a stopped run that finds its rollouts in the store goes the same way.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,7 +23,8 @@ from curation.rollouts import RolloutStore, judge_key, rollout_key
 from curation.statistics import RatePrior, fit_beta_prior, fit_rate_prior
 from curation.stopping import Mix, Planner, fixed_risk
 from curation.types import PassRate
-from rollout import Completion, Engine, Prompt, Sampling
+from rollout import Completion, Engine, EngineError, Prompt, Sampling
+from rollout.types import PromptTooLongError
 from verifiers import Problem, Verdict, VerifierPool
 
 PROMPTS_PER_CALL = 512
@@ -71,6 +72,11 @@ class Sampler:
         self.judges = [judge_key(key, problem) for key, problem in zip(self.keys, problems, strict=True)]
         self.drawn = 0
         """Rollouts that were sampled, not found in the store."""
+        self._too_long: dict[str, str] = {}
+
+    def refused(self, index: int) -> str | None:
+        """What the engine said about a problem whose prompt it found too long; None for all others."""
+        return self._too_long.get(self.keys[index])
 
     def draw(self, indices: Sequence[int], first: int, count: int, progress: Callable[[int], None]) -> None:
         """Make sure that samples `first` to `first + count - 1` of these problems are stored and judged."""
@@ -78,6 +84,8 @@ class Sampler:
         runs: dict[tuple[int, int], dict[str, int]] = {}
         stored = 0
         for index in indices:
+            if self.keys[index] in self._too_long:
+                continue
             have = self.store.samples.get(self.keys[index], set())
             lacking = [sample for sample in wanted if sample not in have]
             stored += count - len(lacking)
@@ -101,7 +109,7 @@ class Sampler:
         flushed = time.monotonic()
         stream = self.engine.generate(prompts, count, self.sampling, first_sample=first)
         with closing(cast("Generator[Completion]", stream)):
-            for completion in stream:
+            for completion in self._fitting(stream, indices):
                 index = indices[completion.prompt_index]
                 pending.append((self.keys[index], completion))
                 future = self.pool.submit(completion.text, self.problems[index])
@@ -115,6 +123,17 @@ class Sampler:
         self.store.add(pending)
         self._keep_verdicts(judging, wait=True)
         progress(len(pending))
+
+    def _fitting(self, stream: Iterable[Completion], indices: Sequence[int]) -> Iterator[Completion]:
+        """All completions of a call; problems whose prompts the engine found too long are noted."""
+        try:
+            yield from stream
+        except PromptTooLongError as error:
+            self._too_long |= {self.keys[indices[place]]: why for place, why in error.prompts.items()}
+            if len(self._too_long) == len(set(self.keys)):
+                raise EngineError(
+                    f"the engine finds every prompt too long; lower sampling.max_tokens? ({error})"
+                ) from error
 
     def _keep_verdicts(self, judging: list[Judged], *, wait: bool) -> list[Judged]:
         """Store the verdicts that are there (all of them with `wait`); returns the rest."""
@@ -131,6 +150,8 @@ class Sampler:
         by_key: dict[str, list[int]] = {}
         lacking: dict[str, set[int]] = {}
         for index in indices:
+            if self.keys[index] in self._too_long:
+                continue
             known = self.store.statuses.get(self.judges[index], {})
             samples = {sample for sample in wanted if sample not in known}
             if samples:
@@ -147,7 +168,8 @@ class Sampler:
         """Count the first `drawn[i]` samples of these problems anew."""
         for index in indices:
             statuses = self.store.statuses.get(self.judges[index], {})
-            found = [statuses[sample] for sample in range(int(drawn[index]))]
+            refused = self.keys[index] in self._too_long
+            found = [] if refused else [statuses[sample] for sample in range(int(drawn[index]))]
             tally.failed[index] = sum(status in ("timeout", "error") for status in found)
             tally.judged[index] = len(found) - tally.failed[index]
             tally.passed[index] = found.count("correct")
@@ -213,7 +235,10 @@ def measure(sampler: Sampler, config: DifficultyConfig, progress: Progress) -> M
         if plan is None or meter.done >= NEW_PLAN * planned_at:
             plan = make_plan(tally, config, plan.price if plan is not None else None)
             planned_at = meter.done
-        active = np.flatnonzero(plan.wants_more(tally.passed, tally.judged) & (drawn < config.at_most))
+        wanted = plan.wants_more(tally.passed, tally.judged) & (drawn < config.at_most)
+        active = np.array(
+            [index for index in np.flatnonzero(wanted).tolist() if sampler.refused(index) is None], np.int64
+        )
         meter.most = max(meter.most, meter.done + config.step * active.size)
     prior, beta = fit_rate_prior(tally.passed, tally.judged), fit_beta_prior(tally.passed, tally.judged)
     rates = [

@@ -41,6 +41,8 @@ class GoldCheck:
         timeout: CPU seconds per verdict; None takes the verifier's own limit.
         store: JSONL file of verdicts, kept between runs; None keeps them in memory only.
         from_solution: take a missing gold from the solution's box or final mark.
+        unverified: keep rows with tests that have no reference solution; their tests must still reject an empty
+            program.
     """
 
     def __init__(
@@ -49,9 +51,10 @@ class GoldCheck:
         timeout: float | None = None,
         store: Path | None = None,
         from_solution: bool = True,
+        unverified: bool = True,
     ) -> None:
         self._pool = VerifierPool(workers=workers, timeout=timeout)
-        self._from_solution = from_solution
+        self._from_solution, self._unverified = from_solution, unverified
         self._known: dict[str, str] = {}
         self._appender: JsonlAppender | None = None
         if store is not None:
@@ -75,7 +78,11 @@ class GoldCheck:
     def _prepare(self, row: Row) -> Reason | None:
         if row.tests is not None:
             row.answer_type = "tests"
-            return None if row.solution else Reason("no reference solution", "the tests can't be checked")
+            if not row.solution and not self._unverified:
+                return Reason("no reference solution", "the tests can't be checked")
+            if not row.solution:
+                row.facts["gold"] = "unverified"
+            return None
         if not (row.answer or "").strip() and self._from_solution and row.solution:
             stated = solution_answer(row.solution, "expression")
             if stated:
@@ -98,8 +105,8 @@ class GoldCheck:
         """Submit what is not known yet; returns the keys whose verdicts decide about the row."""
         problem = as_problem(row)
         if row.tests is not None:
-            right, wrong = cast(str, row.solution), {"empty program": _NO_PROGRAM}
-            if "```" not in right:
+            right, wrong = row.solution or "", {"empty program": _NO_PROGRAM}
+            if right and "```" not in right:
                 right = f"```python\n{right}\n```"
         else:
             answer = cast(str, row.answer)
@@ -109,7 +116,7 @@ class GoldCheck:
         key = digest("gold", row.verifier, row.answer, row.tests, right, row.meta if row.tests else None)
         keys = [key]
         if key not in self._known and key not in questions:
-            questions[key] = [("accept", right, self._pool.submit(right, problem))]
+            questions[key] = [("accept", right, self._pool.submit(right, problem))] if right else []
             questions[key] += [(name, text, self._pool.submit(text, problem)) for name, text in wrong.items()]
         stated = None
         # A converted question's solution ends with the letter of an option that is gone.

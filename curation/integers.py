@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from curation.gold import respond
 from curation.row import Row
+from curation.uniqueness import settled
 from rollout import Engine, Sampling
 from verifiers import Verifier
 
@@ -210,7 +211,9 @@ def integer_form(gold: str) -> IntegerForm | None:
 
 
 def follows(form: IntegerForm, gold: str, verifier: Verifier) -> bool:
-    """The round trip: the filled form is the gold, and the gold is the filled form."""
+    """The round trip: the filled form is the gold, the gold is the filled form, and no other integers fit it."""
+    if not settled(form.form, dict(form.numbers)):
+        return False
     there = verifier.verify(respond(form.filled), gold).correct
     return bool(there and verifier.verify(respond(gold), form.filled).correct)
 
@@ -253,15 +256,20 @@ def parse_proposal(text: str) -> IntegerForm | None:
         form, numbers, condition = str(value["form"]), dict(value["numbers"]), str(value["condition"])
     except (ValueError, KeyError, TypeError):
         return None
-    if not numbers or not all(re.fullmatch(r"[a-z]", name) for name in numbers):
+    # e and i are constants.
+    if not numbers or not all(re.fullmatch(r"[a-df-hj-z]", name) for name in numbers):
         return None
-    if not all(isinstance(number, int) for number in numbers.values()):
+    if not all(type(number) is int and abs(number) < 10**12 for number in numbers.values()):
         return None
     filled = form
     for name, number in numbers.items():
         filled, count = re.subn(rf"(?<![\\a-zA-Z]){name}(?![a-zA-Z])", str(number), filled)
         if count != 1:
             return None
-    if re.search(r"(?<![\\a-zA-Z])[a-z](?![a-zA-Z])", filled) or len(condition) > 300 or len(form) > 200:
+    if (
+        re.search(r"(?<![\\a-zA-Z])[a-df-hj-z](?![a-zA-Z])", filled)
+        or len(condition) > 300
+        or len(form) > 200
+    ):
         return None
     return IntegerForm(form, tuple(numbers.items()), condition.rstrip("."), filled)

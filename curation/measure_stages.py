@@ -61,7 +61,7 @@ def _integers(
 def too_long(engine: Engine, problems: Sequence[Problem]) -> dict[int, Reason]:
     """Problems whose prompt leaves the model no room for a token, by index.
 
-    Empty for engines that can't tell (those of a server).
+    Empty for engines that can't tell (those of a server); what these refuse is found while sampling.
     """
     if not isinstance(engine, PromptMeter):
         return {}
@@ -84,13 +84,12 @@ def guess(
     progress: Progress,
 ) -> Iterator[Row]:
     """Rows that are seldom right without reasoning; every row gets its guess rate and its answer's frequency."""
-    rows = list(read_rows(source))
-    log.report.entered = len(rows)
-    golds = Counter((row.verifier, row.answer) for row in rows)
-    problems = [to_problem(row) for row in rows]
+    problems = [to_problem(row) for row in read_rows(source)]
+    log.report.entered = len(problems)
+    golds = Counter((problem.verifier, problem.answer) for problem in problems)
     refused = too_long(engine, problems)
     sampler = sampler_of(problems)
-    tally, drawn = Tally.empty(len(rows)), np.full(len(rows), config.guess.tries, np.int64)
+    tally, drawn = Tally.empty(len(problems)), np.full(len(problems), config.guess.tries, np.int64)
     done = 0
 
     def advance(count: int) -> None:
@@ -98,16 +97,17 @@ def guess(
         done += count
         progress(done, len(fitting) * config.guess.tries, "")
 
-    fitting = [index for index in range(len(rows)) if index not in refused]
+    fitting = [index for index in range(len(problems)) if index not in refused]
     sampler.draw(fitting, 0, config.guess.tries, advance)
     sampler.count(tally, drawn, fitting)
-    for index, row in enumerate(rows):
+    refused |= {index: Reason("prompt too long", why) for index in fitting if (why := sampler.refused(index))}
+    for index, row in enumerate(read_rows(source)):
         if index in refused:
             log.drop(row, refused[index])
             continue
         share = int(tally.passed[index]) / max(int(tally.judged[index]), 1)
         row.facts["guess_rate"] = round(share, 4)
-        row.facts["answer_prior"] = round(golds[row.verifier, row.answer] / len(rows), 6)
+        row.facts["answer_prior"] = round(golds[row.verifier, row.answer] / len(problems), 6)
         if share > config.guess.most:
             log.drop(
                 row,
@@ -127,22 +127,26 @@ def pass_rates(
     progress: Progress,
 ) -> Iterator[Row]:
     """Rows with the reference model's pass rate, its band, and the chance that it lies in the keep band."""
-    rows = list(read_rows(source))
-    log.report.entered = len(rows)
-    problems = [to_problem(row) for row in rows]
+    problems = [to_problem(row) for row in read_rows(source)]
+    log.report.entered = len(problems)
     refused = too_long(engine, problems)
-    fitting = [problem for index, problem in enumerate(problems) if index not in refused]
-    measured = measure(sampler_of(fitting), config.difficulty, progress)
+    fitting = [index for index in range(len(problems)) if index not in refused]
+    sampler = sampler_of([problems[index] for index in fitting])
+    measured = measure(sampler, config.difficulty, progress)
     log.report.notes["rollouts"] = sum(rate.rollouts + rate.failed for rate in measured.rates)
     failed = sum(rate.failed for rate in measured.rates)
     if failed:
         log.report.notes["rollouts not judged"] = failed
     results = iter(zip(measured.rates, measured.inside.tolist(), strict=True))
-    for index, row in enumerate(rows):
+    places = {index: place for place, index in enumerate(fitting)}
+    for index, row in enumerate(read_rows(source)):
         if index in refused:
             log.drop(row, refused[index])
             continue
         rate, inside = next(results)
+        if why := sampler.refused(places[index]):
+            log.drop(row, Reason("prompt too long", why))
+            continue
         if rate.rollouts == 0:
             log.drop(row, Reason("verifier failed", f"on all {rate.failed} rollouts"))
             continue

@@ -34,15 +34,15 @@ from curation.files import atomic_write, canonical_json, digest, file_digest, lo
 from curation.funnel import histogram, histogram_svg, print_funnel
 from curation.progress import StageProgress
 from curation.rollouts import RolloutStore
-from curation.row import Row, read_rows, write_rows
-from curation.semantic import require_encoder
+from curation.row import Row, lightened, read_rows, write_rows
+from curation.semantic import encoder_identity, require_encoder
 from curation.sources import files_of
 from curation.stage import DropLog, Reason, StageReport
 from curation.types import CuratedProblem, LineageRow, PassRate
 from rollout import Engine, Sampling, create_engine
 from verifiers import InputError, Message, Problem, VerifierPool, get_verifier
 
-VERSION = 2
+VERSION = 3
 """Changes with the stages' rules, so that work of an older version is not taken for the same."""
 
 LARGEST_TEMPLATE = 32
@@ -254,8 +254,12 @@ def _prepare(config: CurateConfig, work: _Work, cache: Path) -> None:
         settings = config.gold.model_dump(mode="json")
         store = cache / "golds.jsonl"
         work.run("gold", settings, lambda rows, log: stages.gold(rows, config, log, workers, store))
-    settings = config.duplicates.model_dump(mode="json")
-    work.run("duplicates", settings, lambda rows, log: stages.duplicates(rows, config, log))
+    semantic = config.duplicates.semantic
+    work.run(
+        "duplicates",
+        [config.duplicates.model_dump(mode="json"), encoder_identity(semantic) if semantic else None],
+        lambda rows, log: stages.duplicates(rows, config, log),
+    )
     if config.decontamination.against or config.decontaminate_against:
         names, texts = stages.load_benchmarks(config)
         work.run(
@@ -316,9 +320,10 @@ def _measure(config: CurateConfig, work: _Work, cache: Path, engine: Engine) -> 
     )
 
     def in_band(rows_file: Path, log: DropLog) -> Iterator[Row]:
-        rows = list(read_rows(rows_file))
+        rows = [lightened(row) for row in read_rows(rows_file)]
         log.report.entered = len(rows)
-        for row, choice in zip(rows, keep_band(rows, config.difficulty, config.seed), strict=True):
+        choices = keep_band(rows, config.difficulty, config.seed)
+        for row, choice in zip(read_rows(rows_file), choices, strict=True):
             if choice.keep:
                 yield row
             else:
@@ -332,9 +337,10 @@ def _finish(config: CurateConfig, work: _Work, drawn: int, console: Console | No
     """Balance, split, and write the folder."""
 
     def mix(rows_file: Path, log: DropLog) -> Iterator[Row]:
-        rows = list(read_rows(rows_file))
+        rows = [lightened(row) for row in read_rows(rows_file)]
         log.report.entered = len(rows)
-        for row, choice in zip(rows, balance(rows, config.balance, config.seed), strict=True):
+        choices = balance(rows, config.balance, config.seed)
+        for row, choice in zip(read_rows(rows_file), choices, strict=True):
             if not choice.keep:
                 log.drop(row, Reason(choice.reason, choice.detail))
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,11 @@ class Row:
 def decode_row(line: bytes) -> Row:
     """A row from its line in a work file."""
     return Row(**json.loads(line))
+
+
+def lightened(row: Row) -> Row:
+    """The row without its texts: what decisions about all rows together need to hold."""
+    return replace(row, problem="", solution=None, tests=None, meta={}, original={})
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> int:

@@ -9,15 +9,17 @@ Memory: 4 bytes per text and dimension. Time: quadratic in the number of texts, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curation.compare import Comparable, opposed
+from curation.files import digest, file_digest
 from verifiers import InputError
 
 BLOCK = 1024
@@ -28,6 +30,10 @@ class Encoder(Protocol):
 
     def encode(self, sentences: list[str], **options: Any) -> Any:
         """Embeddings [sentences, dimensions]."""
+        ...
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Weights by name."""
         ...
 
 
@@ -62,6 +68,22 @@ def load_encoder(model: str) -> Encoder:
         why = str(error).strip().partition("\n")[0]
         raise InputError(f"duplicates.semantic: can't load {model!r}: {why}") from error
     return encoder
+
+
+def encoder_identity(model: str) -> str:
+    """Hash of what decides the embeddings: the files of a folder, the weights of a model by name.
+
+    Raises:
+        InputError: as `load_encoder` does.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        return digest("encoder", [[str(path.relative_to(folder)), file_digest(path)] for path in files])
+    encoder = load_encoder(model)
+    from rollout.fingerprint import weights_hash
+
+    return digest("encoder", weights_hash(encoder.state_dict().items()))
 
 
 def embed(texts: Iterator[str], encoder: Encoder) -> NDArray[np.float32]:

@@ -108,13 +108,17 @@ def types(source: Path, config: CurateConfig, log: DropLog) -> Iterator[Row]:
 def gold(source: Path, config: CurateConfig, log: DropLog, workers: int, store: Path) -> Iterator[Row]:
     """Rows whose own verifier accepts their gold and rejects wrong answers that resemble it."""
     rows = read_rows(source)
-    with GoldCheck(workers, config.gold.timeout, store, config.gold.from_solution) as checker:
+    settings = config.gold
+    unverified = settings.unverified == "keep"
+    with GoldCheck(workers, settings.timeout, store, settings.from_solution, unverified) as checker:
         while batch := list(islice(rows, GOLD_BATCH)):
             log.report.entered += len(batch)
             for row, reason in checker.check(batch):
                 if reason is None:
                     if "gold_from" in row.facts:
                         log.report.notes["gold taken from the solution"] += 1
+                    if row.facts.get("gold") == "unverified":
+                        log.report.notes["tests without a reference solution"] += 1
                     yield row
                 else:
                     log.drop(row, reason)

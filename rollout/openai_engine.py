@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import queue
+import re
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from rollout.config import EngineConfig, load_tokenizer
 from rollout.http_api import DroppedError, HttpApi, RefusedError
 from rollout.prompts import check_messages, check_request
 from rollout.text import cut_after_stop
-from rollout.types import Completion, EngineError, FinishReason, Prompt, Sampling
+from rollout.types import Completion, EngineError, FinishReason, Prompt, PromptTooLongError, Sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 _FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 _OPTIONAL_FIELDS = ("return_token_ids", "include_stop_str_in_output", "logprobs", "seed")
 """Fields that a server may refuse: without them something is not reported or not repeatable, no more."""
+
+# As vLLM, SGLang, llama.cpp, TGI and OpenAI say it.
+_TOO_LONG = re.compile(
+    r"context[ _]length|context size|context window|max_model_len|maximum (?:model|allowed|input|sequence) length|"
+    r"(?:input|prompt) (?:is|was) too long|too many (?:input |prompt )?tokens|inputs. must have less than",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,8 @@ class OpenAIEngine:
                     answers.put(self._ask(api, waiting.popleft(), sampling))
                 except (IndexError, DroppedError):
                     return
+                except PromptTooLongError as error:
+                    answers.put(error)
                 except BaseException as error:
                     answers.put(error)
                     return
@@ -165,12 +175,18 @@ class OpenAIEngine:
         for worker in workers:
             worker.start()
         try:
+            too_long: dict[int, str] = {}
             for _ in requests:
                 answer = answers.get()
-                if isinstance(answer, BaseException):
+                if isinstance(answer, PromptTooLongError):
+                    too_long |= answer.prompts
+                elif isinstance(answer, BaseException):
                     raise answer
                 room.release()
-                yield answer
+                if isinstance(answer, Completion):
+                    yield answer
+            if too_long:
+                raise PromptTooLongError(dict(sorted(too_long.items())))
         finally:
             waiting.clear()
             api.drop()
@@ -186,6 +202,8 @@ class OpenAIEngine:
             try:
                 answer = api.request("POST", request.path, _without(request.body, refused))
             except RefusedError as error:
+                if error.status in (400, 413, 422) and _TOO_LONG.search(error.answer):
+                    raise PromptTooLongError({request.prompt_index: str(error)}) from error
                 named = {name for name in _OPTIONAL_FIELDS if name in request.body and name in error.answer}
                 if "max_completion_tokens" in error.answer:
                     named.add("max_tokens")

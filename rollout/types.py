@@ -21,6 +21,16 @@ class EngineError(RuntimeError):
     """An engine can't do what was asked; the message is one line that says why and what to do."""
 
 
+class PromptTooLongError(EngineError):
+    """Prompts that leave the model no room; all other completions were handed out before it was raised."""
+
+    def __init__(self, prompts: Mapping[int, str]) -> None:
+        index, why = next(iter(prompts.items()))
+        super().__init__(f"{len(prompts)} prompts are too long for the model; prompt {index}: {why}")
+        self.prompts = dict(prompts)
+        """What was said about each, by its position in the call's `prompts`."""
+
+
 class Sampling(BaseModel):
     """How completions are drawn. Part of every rollout's identity: caches and checkpoints record it."""
 

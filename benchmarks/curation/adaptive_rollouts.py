@@ -9,8 +9,8 @@ wrong when a problem is kept whose true rate lies outside the keep band, or drop
 fixed baseline is given the better of two rules: the Bayes decision with the same empirical-Bayes prior, and the
 plain share. Figures are means over the seeds.
 
-`bound`: what the best policy of all saves that knows the bank's distribution, asks for one rollout at a time and is
-as often wrong as the fixed number (by backward induction); nothing that is to be found out can save more.
+`bound`: what the best policy of all saves that knows the bank's distribution, asks for one rollout at a time
+and is as often wrong as the fixed number (by backward induction).
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ class Bank:
     def draw(self, indices: Sequence[int], first: int, count: int, progress: Callable[[int], None]) -> None:
         """All outcomes are there from the start."""
         progress(len(indices) * count)
+
+    def refused(self, index: int) -> None:
+        """No prompt is too long."""
 
     def count(self, tally: Tally, drawn: NDArray[np.int64], indices: Sequence[int]) -> None:
         """Counts of the first `drawn` outcomes."""
@@ -133,7 +136,8 @@ def report(
     verdict = "met" if saved >= goal else "missed"
     print(
         f"{keep[0]:g}-{keep[1]:g}".rjust(9),
-        f"{name:22} {n:>3} {cells[0]:>22} {cells[1]:>22} {rollouts:>8.1f} {saved:>6.1%} {best} {goal:>5.0%} {verdict}",
+        f"{name:22} {n:>3} {cells[0]:>22} {cells[1]:>22} {rollouts:>8.1f} {saved:>6.1%} {best}",
+        f"{goal:>5.0%} {verdict}",
         flush=True,
     )
 

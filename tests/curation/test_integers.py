@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from curation.integers import IntegerForm, follows, integer_form, parse_proposal, transform
 from curation.row import Row
+from curation.uniqueness import settled
 from verifiers import get_verifier
 
 VERIFIER = get_verifier("math")
@@ -99,3 +100,35 @@ def test_a_models_proposal_is_read_and_must_still_pass() -> None:
 )
 def test_a_proposal_that_determines_nothing_is_refused(reply: str) -> None:
     assert parse_proposal(reply) is None
+
+
+@pytest.mark.parametrize(
+    ("form", "numbers", "unique"),
+    [
+        (r"\frac{m}{n}", {"m": 3, "n": 4}, True),
+        (r"\frac{m}{n}", {"m": 6, "n": 8}, False),
+        (r"k-\sqrt{n}", {"k": 11, "n": 24}, False),
+        (r"\frac{a+b\sqrt{c}}{d}", {"a": 2, "b": 3, "c": 5, "d": 6}, True),
+        (r"\frac{a+b\sqrt{c}}{d}", {"a": 2, "b": 4, "c": 5, "d": 6}, False),
+        (r"k\ln m", {"k": 2, "m": 3}, True),
+        (r"k\ln m", {"k": 1, "m": 9}, False),
+        (r"\ln k + \ln m", {"k": 2, "m": 3}, False),
+        (r"m^{n}", {"m": 2, "n": 6}, True),
+        (r"m^{n}", {"m": 4, "n": 3}, False),
+        (r"k \cdot m", {"k": 2, "m": 3}, False),
+        (r"k + \frac{m}{n}", {"k": 3, "m": 1, "n": 2}, False),
+        (r"\sqrt[3]{n}", {"n": 16}, False),
+        (r"k+m\pi", {"k": 100, "m": 75}, True),
+    ],
+)
+def test_integers_that_other_integers_could_replace_are_not_settled(
+    form: str, numbers: dict[str, int], unique: bool
+) -> None:
+    assert settled(form, numbers) is unique
+
+
+@given(st.integers(1, 60), st.integers(2, 60), st.integers(1, 60), st.integers(2, 60))
+def test_two_settled_fractions_of_one_value_are_the_same(a: int, b: int, c: int, d: int) -> None:
+    form = r"\frac{m}{n}"
+    if settled(form, {"m": a, "n": b}) and settled(form, {"m": c, "n": d}) and a * d == b * c:
+        assert (a, b) == (c, d)

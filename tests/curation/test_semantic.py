@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from curation import CurateConfig, curate, load_curated, read_lineage
+from curation.semantic import encoder_identity
 from verifiers import InputError
 
 PROBLEMS = [
@@ -61,6 +62,20 @@ def test_paraphrases_merge_and_variants_and_other_golds_stay(tmp_path: Path, enc
     assert kept[lineage[0].raw_id].lineage == (lineage[0].raw_id, dropped.raw_id)
     assert kept[lineage[3].raw_id].extra["similar_to"] == lineage[0].raw_id
     assert "similar_to" not in kept[lineage[2].raw_id].extra
+
+
+def test_other_weights_under_the_same_name_are_another_model(tmp_path: Path, encoder: Path) -> None:
+    curate(settings(tmp_path, str(encoder)))
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    models = pytest.importorskip("sentence_transformers.models")
+    before = encoder_identity(str(encoder))
+    assert before == encoder_identity(str(encoder))
+    bag = models.BoW(vocab=["count", "remaining", "left", "triangle"])
+    sentence_transformers.SentenceTransformer(modules=[bag], device="cpu").save(str(encoder))
+    assert encoder_identity(str(encoder)) != before
+    (tmp_path / "set" / "data.parquet").unlink()
+    curate(settings(tmp_path, str(encoder)))
+    assert "semantic duplicate" not in str([line.reason for line in read_lineage(tmp_path / "set")])
 
 
 def test_without_a_model_paraphrases_stay(tmp_path: Path) -> None:
