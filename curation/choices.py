@@ -20,9 +20,9 @@ _NEEDS_OPTIONS = re.compile(
     r"|\bwhich of\b"
     r"|\bwhich (?:statement|option|choice|answer|graph|figure|pair|equation|expression|set)\b|\bclosest\b|"
     r"\bexcept\b|\bnot true\b"
-    r"|\bbest (?:describes|approximat)|\bcannot be\b|\bcould be\b|\bmust be\b|\bapproximat|\bmight be\b|"
-    r"\bone of these\b"
-    r"|\bmay be\b|\bcan be\b|\bfrom the choices\b",
+    r"|\bbest (?:describes|approximat)|\bapproximat|\bone of these\b|\bfrom the choices\b|\bof the following\b"
+    r"|\b(?:can|could|may|might|must|cannot)(?: not)? be(?: equal to)?\s*(?:[:.?(．_]|$)"
+    r"|\b(?:which|what)\b[^.?]{0,60}\b(?:could|may|might|must|cannot)(?: not)? be\b",
     re.IGNORECASE,
 )
 _NOT_AN_ANSWER = re.compile(
@@ -33,12 +33,14 @@ _NOT_AN_ANSWER = re.compile(
 )
 _BLANK_END = re.compile(r"(?:\(\s*\)|_{2,}|\$*\\(?:underline|qquad)[^$]*\$*|[:=])\s*[.?]?\s*\Z")
 _PHRASE = re.compile(r"[a-z]{2,} [a-z]{2,}", re.IGNORECASE)
-# "The ones digit of ... is ．": the blank of a statement stands at its end.
+# "The ones digit of ... is ．", "then k = ( )": the blank of a statement stands at its end.
 _ENDS_IN_BLANK = re.compile(
-    r"(?:(?<=\bis)|(?<=\bare)|(?<=\bequals)|(?<=\bequal to)|(?<==)|(?<==\$)|(?<==\$\$))\s*．\s*\Z"
+    r"(?:(?<=\bis)|(?<=\bare)|(?<=\bwas)|(?<=\bbe)|(?<=\bequals)|(?<=\bequal to)|(?<==)|(?<==\$)|(?<==\$\$))"
+    r"(?P<blank>\s*(?:\\left)?\s*(?:\(\s*(?:\\(?:textbackslash)?\s*(?:\{\})?\s*|~)*(?:\\right)?\s*\))?[\s$:.．_~]*)\Z"
 )
+_INNER_BLANK = re.compile(r"[~\s]*(?:\\(?:uline|underline)\{[~\s\\_]*\}|_{3,}|\\qquad|\(\s+\))[~\s]*")
 _ASKS = re.compile(
-    r"\?|\b(?:find|compute|calculate|what|how (?:many|much|long|far|old|fast|tall|big)|evaluate|determine|"
+    r"[?？]|\b(?:find|compute|calculate|what|how (?:many|much|long|far|old|fast|tall|big)|evaluate|determine|"
     r"simplify|solve)\b",
     re.IGNORECASE,
 )
@@ -109,6 +111,26 @@ def _clean(option: str) -> str:
     return option.strip()
 
 
+def _same_text(answer: str, option: str) -> bool:
+    """Whether a gold that is no letter is this option, but for spacing and delimiters."""
+    return re.sub(r"[\s$]|\\d?(?=frac)", "", answer) == re.sub(r"[\s$]|\\d?(?=frac)", "", option)
+
+
+def _with_blank(text: str) -> str | None:
+    """A statement with one blank, as a request to fill it; None where there is none, or more than one."""
+    inner = list(_INNER_BLANK.finditer(text.rstrip(" .．")))
+    if len(inner) == 1 and inner[0].group().strip():
+        before, after = text[: inner[0].start()].rstrip(), text[inner[0].end() :].strip(" .．")
+        return f"{before} ____{' ' if after else ''}{after}. Fill in the blank."
+    end = _ENDS_IN_BLANK.search(text) if not inner else None
+    if end is None:
+        return None
+    stem = text[: end.start()].rstrip()
+    # A formula that the blank stood in is closed.
+    closing = re.search(r"\$+", end["blank"])
+    return f"{stem}{closing.group() if closing else ''} ____. Fill in the blank."
+
+
 def close(row: Row) -> str | None:
     """Turn a multiple-choice row into a question whose answer is the right option's text, in place.
 
@@ -120,7 +142,7 @@ def close(row: Row) -> str | None:
         return "its options can't be read"
     if len(answer) == 1 and answer in LETTERS[: len(options)]:
         chosen = options[LETTERS.index(answer)].strip()
-    elif len(answer) != 1 and row.answer:
+    elif row.answer and any(_same_text(row.answer, option) for option in options):
         chosen = row.answer
     else:
         return "its gold names no option"
@@ -130,12 +152,11 @@ def close(row: Row) -> str | None:
         return f"the right option is no closed answer ({chosen[:40]!r})"
     if not re.search(r"\d|^\$?\\?[a-z](?:\^|\$|$)|\\frac|\\pi|\\sqrt", chosen):
         return f"the right option is a word ({chosen[:40]!r})"
-    question = _BLANK_END.sub("", text).strip()
-    blank = None if _ASKS.search(question) else _ENDS_IN_BLANK.search(text)
-    if blank is not None and not _PHRASE.search(chosen):
-        text = f"{text[: blank.start()].rstrip()} ____. Fill in the blank."
-    elif not _ASKS.search(question):
-        return "it is not a question without its options"
+    if not _ASKS.search(_BLANK_END.sub("", text)):
+        filled = None if _PHRASE.search(chosen) else _with_blank(text)
+        if filled is None:
+            return "it is not a question without its options"
+        text = filled
     row.original.setdefault("problem", row.problem)
     row.original.setdefault("answer", row.answer or "")
     row.facts["options"] = list(options)

@@ -31,6 +31,8 @@ _WHICH_OF = any_of(
     r"\benter [\"“'`]*\$?[a-z]\$?[\"”']* (?:for|if)\b",
     r"\bchoose (?:the|one)\b[^.?]{0,40}\b(?:answer|option|statement|following|condition)",
 )
+# "(A) ... (B) ... Determine the value of a.": what is behind the last mark asks, so the marks are conditions.
+_CONDITIONS = re.compile(r"[.;]\s+(?:find|determine|compute|calculate|what is|how many)\b[^?.]*[?.]\s*\Z")
 _WHICH_CUES = ("which", "choices", "options", "option", "letter", "choose", "select", "enter ")
 
 _YES_NO_ASKED = any_of(
@@ -178,6 +180,8 @@ def _multiple_choice(text: str, low: str, answer: str, options: Sequence[str]) -
     if options:
         return f"{len(options)} answer options"
     found = options_in_text(text)
+    if found is not None and len(answer) != 1 and _CONDITIONS.search(low[found[0] :]):
+        found = None
     if found is not None and (found[1][0] == "A" or (len(answer) == 1 and answer in "abcdefghij")):
         return f"options {', '.join(found[1])} in the text"
     asked = _WHICH_OF.search(low) if holds(low, _WHICH_CUES) else None

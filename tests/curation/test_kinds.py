@@ -134,12 +134,32 @@ def test_a_question_with_options_becomes_a_closed_one() -> None:
             "The ones digit of $$2\\times3$$ is ____. Fill in the blank.",
         ),
         ("$$2\\times3=$$． ", "$$2\\times3=$$ ____. Fill in the blank."),
+        ("the dividend is", "the dividend is ____. Fill in the blank."),
+        ("the value of two times three is :", "the value of two times three is ____. Fill in the blank."),
+        (r"$2\times3=\left( \ \ \right).$", r"$2\times3=$ ____. Fill in the blank."),
+        (r"A die has ~\uline{~~~~~~~~~~}~ faces.", r"A die has ____ faces. Fill in the blank."),
     ],
 )
 def test_a_statement_that_ends_in_a_blank_is_a_question(text: str, question: str) -> None:
     row = Row(0, "s:1", "s", text, "B", options=["5", "6"])
     assert close(row) is None
     assert (row.problem, row.answer, row.original["problem"]) == (question, "6", text)
+
+
+def test_marks_of_conditions_are_no_options() -> None:
+    text = (
+        "P has integer coefficients. (A) P(1) = a. (B) P(2) = 3a + 1. (C) P(0) = 2. Determine the value of a."
+    )
+    assert "multiple_choice" not in kinds_of(text, "12")
+    row = Row(0, "s:1", "s", "Which n has (A) n > 1 (B) n > 2 (C) n > 3? Give it.", "7")
+    assert close(row) is not None
+
+
+def test_a_question_of_what_can_be_made_is_closed() -> None:
+    row = Row(0, "s:1", "s", "How many numbers can be formed from 2, 3 and 4？", "A", options=["6", "9"])
+    assert close(row) is None
+    row = Row(0, "s:1", "s", "If n divides 12, then n could be", "A", options=["6", "9"])
+    assert close(row) is not None
 
 
 @pytest.mark.parametrize(
