@@ -3,12 +3,21 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rollout.config import EngineConfig, ServerOptions, VllmOptions, create_engine, load_model, load_tokenizer
+from rollout.config import (
+    EngineConfig,
+    RayOptions,
+    ServerOptions,
+    VllmOptions,
+    create_engine,
+    load_model,
+    load_tokenizer,
+)
 from rollout.prompts import render_prompt
 from rollout.types import Completion, Engine, EngineError, FinishReason, Prompt, PromptMeter, Sampling
 
 if TYPE_CHECKING:
     from rollout.openai_engine import OpenAIEngine
+    from rollout.ray_engine import RayEngine
     from rollout.transformers_engine import TransformersEngine
     from rollout.vllm_engine import VllmEngine
 
@@ -21,6 +30,8 @@ __all__ = [
     "OpenAIEngine",
     "Prompt",
     "PromptMeter",
+    "RayEngine",
+    "RayOptions",
     "Sampling",
     "ServerOptions",
     "TransformersEngine",
@@ -35,6 +46,7 @@ __all__ = [
 
 _ENGINES = {
     "OpenAIEngine": "rollout.openai_engine",
+    "RayEngine": "rollout.ray_engine",
     "TransformersEngine": "rollout.transformers_engine",
     "VllmEngine": "rollout.vllm_engine",
 }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from rollout.types import Engine, EngineError
 
@@ -60,6 +60,33 @@ class ServerOptions(BaseModel):
     )
 
 
+class RayOptions(BaseModel):
+    """Replicas of a transformers or vllm engine, as actors of Ray."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    replicas: int = Field(default=1, gt=0, description="Engines that sample side by side.")
+    gpus: float | None = Field(
+        default=None,
+        ge=0,
+        description="GPUs of each replica; by default vllm.tensor_parallel_size, or 1, where the cluster has any.",
+    )
+    cpus: float = Field(default=1, ge=0, description="Processors that Ray reserves for each replica.")
+    address: str | None = Field(
+        default=None,
+        description="Address of the cluster, or `auto`; by default RAY_ADDRESS, else Ray is started here.",
+    )
+    environment: dict[str, str] = Field(
+        default_factory=dict, description="Environment variables of the replicas."
+    )
+    restarts: int = Field(
+        default=3, ge=0, description="Times that a replica which died is started again, in all."
+    )
+    start_timeout: float = Field(
+        default=1800.0, gt=0, description="Seconds until a replica must have loaded its model."
+    )
+
+
 class EngineConfig(BaseModel):
     """Which model samples, and with what."""
 
@@ -102,10 +129,23 @@ class EngineConfig(BaseModel):
     )
     vllm: VllmOptions = Field(default=VllmOptions(), description="Settings of the vllm engine.")
     server: ServerOptions = Field(default=ServerOptions(), description="Settings of the openai engine.")
+    ray: RayOptions | None = Field(
+        default=None, description="Replicas of the engine on Ray, on one machine or many; none by default."
+    )
+
+    @model_validator(mode="after")
+    def _servers_have_no_replicas(self) -> Self:
+        if self.ray is not None and self.kind == "openai":
+            raise ValueError("ray: an openai engine has no replicas here; let the server run several")
+        return self
 
 
 def create_engine(config: EngineConfig) -> Engine:
     """The engine that `config` describes, its model loaded; raises `EngineError` where that fails."""
+    if config.ray is not None:
+        from rollout.ray_engine import RayEngine
+
+        return RayEngine(config)
     if config.kind == "openai":
         from rollout.openai_engine import OpenAIEngine
 
@@ -139,9 +179,11 @@ def load_tokenizer(config: EngineConfig) -> PreTrainedTokenizerBase:
     }
     # AutoTokenizer rebuilds the tokenizer of some architectures (Qwen2 is one) with that family's own
     # pre-tokenizer, even where the checkpoint says that its tokenizer.json is to be taken as it is.
-    declared = (
-        get_tokenizer_config(name, revision=options["revision"]).get("tokenizer_class") if name else None
-    )
+    try:
+        files = get_tokenizer_config(name, revision=options["revision"]) if name else {}
+    except (OSError, ValueError) as error:
+        raise EngineError(f"can't load the tokenizer {name!r}: {first_line(error)}") from error
+    declared = files.get("tokenizer_class")
     as_it_is = declared in ("TokenizersBackend", "PreTrainedTokenizerFast")
     tokenizer: PreTrainedTokenizerBase = _load(
         PreTrainedTokenizerFast if as_it_is else AutoTokenizer, "tokenizer", name, **options

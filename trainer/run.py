@@ -19,7 +19,7 @@ from torch import nn
 
 from curation import CuratedProblem, load_curated
 from curation.files import atomic_write
-from rollout import Engine, EngineConfig, create_engine
+from rollout import Engine, EngineConfig, create_engine, load_model, load_tokenizer
 from trainer.checkpoint import SAMPLER, STATE, Checkpoints, load_state, save_state
 from trainer.config import TrainConfig
 from trainer.console import Reporter
@@ -31,7 +31,7 @@ from trainer.metrics import MetricsWriter
 from trainer.rewards import Shaping
 from trainer.sampler import DynamicSampler, Rollout
 from trainer.store import ReplayStore, read_groups, write_groups
-from trainer.weights import load_model, save_model
+from trainer.weights import restore_model, save_model
 from verifiers import InputError, Problem, VerifierPool
 
 MAY_CHANGE = {"output", "steps", "evaluation", "checkpoint", "verifier", "loggers", "data", "model"}
@@ -216,23 +216,20 @@ def open_run(
 
 def resume_learner(learner: Learner, folder: Path) -> None:
     """Take over weights, optimizer and random states of a checkpoint."""
-    load_model(learner.model, folder)
+    restore_model(learner.model, folder)
     learner.optimizer.load_state_dict(load_state(folder / STATE)["optimizer"])
 
 
 def follow(config: TrainConfig, engine: Engine | None, world: World) -> None:
     """What the processes beside the first one do: their part of every update, until the run ends."""
-    with ExitStack() as stack:
-        if engine is None:
-            engine = create_engine(_engine_config(config))
-            stack.callback(engine.close)
-        learner = _learner(config, _learner_model(config, engine)[0], world)
-        while (message := world.share()) is not None:
-            kind, content, step = message
-            if kind == "resume":
-                resume_learner(learner, content)
-            else:
-                learner.update(content, step)
+    model = load_model(_engine_config(config)) if engine is None else _learner_model(config, engine)[0]
+    learner = _learner(config, model, world)
+    while (message := world.share()) is not None:
+        kind, content, step = message
+        if kind == "resume":
+            resume_learner(learner, content)
+        else:
+            learner.update(content, step)
 
 
 def _problems(
@@ -302,11 +299,8 @@ def _learner_model(config: TrainConfig, engine: Engine) -> tuple[nn.Module, Any]
     model = getattr(engine, "model", None)
     if isinstance(model, nn.Module):
         return model, getattr(engine, "tokenizer", None)
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     settings = _engine_config(config)
-    loaded = AutoModelForCausalLM.from_pretrained(settings.model, dtype=settings.dtype).to(settings.device)
-    return loaded, AutoTokenizer.from_pretrained(settings.tokenizer or settings.model)
+    return load_model(settings), load_tokenizer(settings)
 
 
 def _learner(config: TrainConfig, model: nn.Module, world: World) -> Learner:

@@ -90,7 +90,7 @@ def save_model(model: Any, folder: Path) -> None:
             model.save_pretrained(folder)
 
 
-def load_model(model: Any, folder: Path) -> None:
+def restore_model(model: Any, folder: Path) -> None:
     """Take over the weights that `save_model` wrote for the same kind of model, exactly."""
     if is_adapted(model):
         from peft import load_peft_weights, set_peft_model_state_dict

@@ -15,7 +15,7 @@ from tests.trainer.toy import make_model
 from trainer.config import LearnerConfig, LoraConfig, ObjectiveConfig
 from trainer.learner import Learner, Sample
 from trainer.policy import TokenSequence
-from trainer.weights import load_model, own_weights, plain_weights, save_model
+from trainer.weights import own_weights, plain_weights, restore_model, save_model
 
 
 def random_samples(groups: int, size: int, seed: int = 0) -> list[Sample]:
@@ -187,7 +187,7 @@ def test_saved_adapters_open_as_a_plain_model_and_load_exactly(tmp_path: Path) -
         merged = AutoModelForCausalLM.from_pretrained(tmp_path)
         torch.testing.assert_close(merged(input_ids=ids).logits, ours, rtol=1e-4, atol=1e-5)
         again = make_learner(make_model(tie_word_embeddings=False), LORA)
-        load_model(again.model, tmp_path)
+        restore_model(again.model, tmp_path)
         assert torch.equal(again.model(input_ids=ids).logits, ours)
 
 
@@ -196,6 +196,6 @@ def test_saved_model_loads_exactly(tmp_path: Path) -> None:
     learner.update(random_samples(2, 4), 1)
     save_model(learner.model, tmp_path)
     other = make_model(seed=1).bfloat16()
-    load_model(other, tmp_path)
+    restore_model(other, tmp_path)
     for ours, theirs in zip(learner.model.parameters(), other.parameters(), strict=True):
         assert torch.equal(ours, theirs)
