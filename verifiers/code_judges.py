@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from sandbox.types import Call, CallResult, Execution, Limits, Program, Raised, Sandbox, Suite
+from verifiers.code_asserts import LiteralAssert, complete, entry_point_of, literal_asserts
 from verifiers.code_compare import same_output, same_value
 from verifiers.code_extract import assemblies
 from verifiers.code_tests import (
@@ -24,6 +26,7 @@ from verifiers.types import InputError
 
 MORE_THAN_EXPECTED = 64 << 10
 """Bytes by which a result may exceed eight times the longest expected value; tracebacks fit in."""
+_UNIT = {"calls": "call agrees", "asserts": "test passed"}
 
 
 class Outcome(NamedTuple):
@@ -50,10 +53,9 @@ def judge(code: str, tests: CodeTests, sandbox: Sandbox, limits: Limits, *, stop
         return _judge_stdio(code, tests, sandbox, limits, stop_early)
     if isinstance(tests, CheckerTests):
         return _judge_checker(code, tests, sandbox, limits, stop_early)
-    suite = _unittest_suite(tests) if isinstance(tests, UnittestTests) else _assert_suite(tests)
-    return _judge_suite(
-        code, tests, suite.model_copy(update={"stop_at_failure": stop_early}), sandbox, limits
-    )
+    if isinstance(tests, AssertTests):
+        return _judge_asserts(code, tests, sandbox, limits, stop_early)
+    return _judge_suite(code, tests, _unittest_suite(tests), sandbox, limits, stop_early)
 
 
 def _program(code: str, tests: CodeTests, **more: object) -> Program:
@@ -61,34 +63,97 @@ def _program(code: str, tests: CodeTests, **more: object) -> Program:
     return Program(source=first, fallbacks=tuple(rest), language=tests.language, **more)  # type: ignore[arg-type]
 
 
+class _Check(NamedTuple):
+    """One call, the test it belongs to, and what is wrong with its result: None where nothing is."""
+
+    test: int
+    call: Call
+    difference: Callable[[CallResult], str | None]
+
+
 def _judge_calls(code: str, tests: CallTests, sandbox: Sandbox, limits: Limits, stop_early: bool) -> Outcome:
-    failures: list[str] = []
-    seen = 0
+    checks = [
+        _Check(
+            index,
+            Call(args=case.args, kwargs=case.kwargs, after=case.after is not None),
+            functools.partial(_call_difference, case=case, tests=tests),
+        )
+        for index, case in enumerate(tests.cases)
+    ]
+    longest = max(len(case.model_dump_json()) for case in tests.cases)
+    return _judge_checks(code, tests, tests.entry_point, checks, longest, sandbox, limits, stop_early)
+
+
+def _judge_asserts(
+    code: str, tests: AssertTests, sandbox: Sandbox, limits: Limits, stop_early: bool
+) -> Outcome:
+    literal = literal_asserts(tests)
+    if literal is None:
+        return _judge_suite(code, tests, _assert_suite(tests), sandbox, limits, stop_early)
+    entry_point, asserts = literal
+    checks = [
+        _Check(each.test, each.call, functools.partial(_assert_difference, check=each)) for each in asserts
+    ]
+    longest = max(len(repr(each.expected)) for each in asserts)
+    outcome = _judge_checks(code, tests, entry_point, checks, longest, sandbox, limits, stop_early)
+    if outcome.method == "load" and tests.prefix:
+        # The prefix may be at fault, and only the tests' own process knows.
+        return _judge_suite(code, tests, _assert_suite(tests), sandbox, limits, stop_early)
+    return outcome
+
+
+def _judge_checks(
+    code: str,
+    tests: CallTests | AssertTests,
+    entry_point: str,
+    checks: Sequence[_Check],
+    longest: int,
+    sandbox: Sandbox,
+    limits: Limits,
+    stop_early: bool,
+) -> Outcome:
+    """Make all calls in one process; `longest` is the length of the longest expected value."""
+    failures: dict[int, str] = {}
+    waiting = Counter(check.test for check in checks)
+    total, seen = len(waiting), 0
 
     def on_result(result: CallResult) -> bool:
         nonlocal seen
-        case = tests.cases[seen] if seen < len(tests.cases) else None
         seen += 1
-        difference = "more results than calls" if case is None else _call_difference(result, case, tests)
+        if seen > len(checks):
+            failures.setdefault(total - 1, "more results than calls")
+            return True
+        check = checks[seen - 1]
+        waiting[check.test] -= 1
+        difference = check.difference(result)
         if difference:
-            failures.append(f"call {seen}: {difference}")
+            failures.setdefault(check.test, f"call {seen}: {difference}")
         return bool(failures) and stop_early
 
-    calls = tuple(
-        Call(args=case.args, kwargs=case.kwargs, after=case.after is not None) for case in tests.cases
-    )
-    # What is much longer than any expected value is no expected value, and need not be read.
-    expected = max(len(case.model_dump_json()) for case in tests.cases)
     program = _program(
-        code, tests, entry_point=tests.entry_point, calls=calls, reply_limit=8 * expected + MORE_THAN_EXPECTED
+        code,
+        tests,
+        entry_point=entry_point,
+        calls=tuple(check.call for check in checks),
+        # What is much longer than any expected value is no expected value, and need not be read.
+        reply_limit=8 * longest + MORE_THAN_EXPECTED,
     )
     run = sandbox.run(program, limits, on_result=on_result)
-    total = len(tests.cases)
-    passed = min(seen, total) - len(failures) if seen <= total else 0
+    passed = sum(not left and test not in failures for test, left in waiting.items())
     if passed == total and run.violation is None:
-        return Outcome(passed, total, "calls", "every call agrees", run.tier, run.events)
-    method, detail = _why(run, failures[0] if failures else "the program ended before its calls did")
+        return Outcome(passed, total, tests.kind, f"every {_UNIT[tests.kind]}", run.tier, run.events)
+    first = failures[min(failures)] if failures else "the program ended before its calls did"
+    method, detail = _why(run, first)
     return Outcome(min(passed, total - 1), total, method, detail, run.tier, run.events)
+
+
+def _assert_difference(result: CallResult, check: LiteralAssert) -> str | None:
+    if result.raised is not None:
+        return f"raised {_one_line(result.raised)}"
+    if check.holds(result.value):
+        return None
+    wanted = {"==": "", "is": "the object "}.get(check.relation, "something with the truth value ")
+    return f"returned {_short(result.value)} instead of {wanted}{_short(check.expected)}"
 
 
 def _call_difference(result: CallResult, case: CallCase, tests: CallTests) -> str | None:
@@ -172,19 +237,9 @@ def _checked(
 
 
 def _assert_suite(tests: AssertTests) -> Suite:
-    own = (tests.entry_point,) if tests.entry_point and tests.entry_point.isidentifier() else ()
-    return Suite(tests=tests.tests, setup=_complete(tests.prefix), context=tests.setup, program_names=own)
-
-
-def _complete(prefix: str) -> str:
-    """The prefix as the tests can load it: with a body where it ends in a bare signature."""
-    for candidate in (prefix, f"{prefix.rstrip()}\n    pass\n"):
-        try:
-            ast.parse(candidate)
-        except SyntaxError:
-            continue
-        return candidate
-    return ""
+    entry_point = entry_point_of(tests)
+    own = (entry_point,) if entry_point and entry_point.isidentifier() else ()
+    return Suite(tests=tests.tests, setup=complete(tests.prefix), context=tests.setup, program_names=own)
 
 
 def _unittest_suite(tests: UnittestTests) -> Suite:
@@ -202,12 +257,18 @@ def _unittest_suite(tests: UnittestTests) -> Suite:
         "assert _result.wasSuccessful(), (_result.errors + _result.failures)[0][1]"
         for owner, name in methods
     ]
-    return Suite(tests=tuple(runs), setup=_complete(tests.prefix), context=tests.source)
+    return Suite(tests=tuple(runs), setup=complete(tests.prefix), context=tests.source)
 
 
 def _judge_suite(
-    code: str, tests: AssertTests | UnittestTests, suite: Suite, sandbox: Sandbox, limits: Limits
+    code: str,
+    tests: AssertTests | UnittestTests,
+    suite: Suite,
+    sandbox: Sandbox,
+    limits: Limits,
+    stop_early: bool,
 ) -> Outcome:
+    suite = suite.model_copy(update={"stop_at_failure": stop_early})
     result = sandbox.run_suite(_program(code, tests), suite, limits)
     if result.setup_error is not None:
         raise InputError(f"code tests: their set-up fails by itself: {result.setup_error[:300]}")
