@@ -208,6 +208,7 @@ class Brackets(Cursor, ABC):
     def cases(self) -> Node:
         """A system of equations, or a function in pieces, behind one brace."""
         rows: list[list[Node]] = [[]]
+        self.in_cells = True
         while not self.at("\\end"):
             if self.accept("\\\\"):
                 rows.append([])
@@ -223,6 +224,7 @@ class Brackets(Cursor, ABC):
                 rows[-1] += items
             if len(rows) > 20:
                 raise UnparsedError("more than 20 cases")
+        self.in_cells = False
         self.position += 1
         self.expect("{")
         while not self.accept("}"):

@@ -17,7 +17,7 @@ from verifiers.math.numbers import parse_rational, rounds_to
 from verifiers.math.parser import UnparsedError, parse
 from verifiers.math.shapes import PARAMETERS
 from verifiers.math.structures import Decider, Outcome
-from verifiers.math.syntax import Node, Num, Relation, variables, walk
+from verifiers.math.syntax import Node, Num, Relation, Sym, substitute, variables, walk
 from verifiers.math.text import (
     Declaration,
     choice,
@@ -188,6 +188,8 @@ def _parsed(ours: str, theirs: str, options: Options) -> Outcome:
         return Outcome(None, "undecided", f"the gold answer can't be read as mathematics: {right_fault}")
     if not left:
         return Outcome(None, UNREADABLE, f"the answer can't be read as mathematics: {left_fault}")
+    if said and wanted and len(said.letters) == len(wanted.letters) == 1 and said.letters != wanted.letters:
+        left = [_renamed(tree, said, wanted) for tree in left]
     best = Outcome(None, "undecided", "can't tell")
     for index, (a, b) in enumerate(itertools.product(left, right)):
         found = Decider(options).decide(a, b)
@@ -196,6 +198,13 @@ def _parsed(ours: str, theirs: str, options: Options) -> Outcome:
         if index == 0 or best.equal is None:
             best = found
     return best
+
+
+def _renamed(tree: Node, said: Declaration, wanted: Declaration) -> Node:
+    """The tree with the declared parameter under the gold's name: k in Z for n in Z."""
+    (ours,), (theirs,) = said.letters, wanted.letters
+    used = {node.name for node in walk(tree) if isinstance(node, Sym)}
+    return tree if theirs in used else substitute(tree, {ours: Sym(theirs)})
 
 
 def _restricts(tree: Node, declaration: Declaration) -> bool:

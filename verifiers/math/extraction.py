@@ -97,6 +97,10 @@ _CORRECTION = re.compile(
 _HEDGING = re.compile(r"(?i)\b(?:or|maybe|perhaps|possibly|alternatively|otherwise)\b")
 _NEGATED = re.compile(
     r"(?i)(?:\b(?:not|never|cannot be)|n't|\\neq?|≠)\s*(?:be\s+|equal\s+(?:to\s+)?)?[$\s]*$"
+    r"|\bif\b[^.\n]{0,30}\bwere\s*(?:equal to\s*)?[$\s]*$"
+)
+_DENIED_AFTER = re.compile(
+    r"(?i)[\s$).]*(?:is|was|would be)\s+(?:wrong|incorrect|false|not\s+(?:the|correct|right|a|an|true)\b)"
 )
 _VALUE_OR = re.compile(
     r"(?i)(?P<value>[-+]?\d[\d.,/]*)[$\s]*,?\s*\bor\b[$\s]*(?:maybe |perhaps |possibly )?[$\s]*$"
@@ -123,8 +127,12 @@ def _last_boxes(text: str) -> Extraction | None:
         if not (_JOINED.fullmatch(between) or _HEDGING.search(between)) or len(group) > 40:
             break
         group.insert(0, earlier)
-    if _NEGATED.search(text[max(0, group[0].start - 24) : group[0].start]):
+    if _NEGATED.search(text[max(0, group[0].start - 40) : group[0].start]) or _DENIED_AFTER.match(
+        text, group[-1].end
+    ):
         return Extraction(None, "boxed", "the box is denied")
+    if len(group) == 1:
+        group = _row_of_boxes(text, boxes)
     contents = list(dict.fromkeys(box.content.strip() for box in group))
     before = _VALUE_OR.search(text[max(0, group[0].start - 40) : group[0].start])
     after = _OR_VALUE.match(text[group[-1].end : group[-1].end + 60])
@@ -132,11 +140,24 @@ def _last_boxes(text: str) -> Extraction | None:
     return Extraction(", ".join(contents), "boxed", position=group[-1].end)
 
 
+def _row_of_boxes(text: str, boxes: list[Box]) -> list[Box]:
+    """The last box, or three and more that stand in one line with nothing between them: a choice left open."""
+    row = [boxes[-1]]
+    for earlier in reversed(boxes[:-1]):
+        if text[earlier.end : row[0].start].strip(" $\t,;"):
+            break
+        row.insert(0, earlier)
+    return row if len(row) > 2 else [boxes[-1]]
+
+
 def _answer_tag(text: str) -> Extraction | None:
-    end = text.rfind("</answer>")
-    start = text.rfind("<answer>", 0, max(end, 0))
+    lowered = text if text.isascii() and "<ANSWER>" not in text else text.replace("ANSWER>", "answer>")
+    end = lowered.rfind("</answer>")
+    start = lowered.rfind("<answer>", 0, max(end, 0))
     if end < 0 or start < 0:
         return None
+    if _DENIED_AFTER.match(text, end + len("</answer>")):
+        return Extraction(None, "answer_tag", "the answer is denied", end)
     content = text[start + len("<answer>") : end].strip()
     inner = _last_boxes(content)
     if inner is not None:
@@ -151,7 +172,8 @@ _PHRASE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _OPTION = re.compile(
-    r"(?<!not )\b(?:[Oo]ption|[Cc]hoice)\s+\(?(?P<letter>[A-J])\)?\s+is\s+(?:the\s+)?(?:correct|right|answer)\b"
+    r"(?<!not )\b(?:(?:[Oo]ption|[Cc]hoice)\s+\(?(?P<letter>[A-J])\)?\s+is\s+(?:the\s+)?(?:correct|right|answer)\b"
+    r"|[Cc]hoose\s+(?:option\s+)?\(?(?P<chosen>[A-J])\)?(?=\s*(?:[.,]|$)))"
 )
 _PHRASE_WORDS = ("answer", "result", "solution", "option", "choice", "ponse", "答案", "故选")
 _LINE = re.compile(r"^[ \t]*A:", re.IGNORECASE | re.MULTILINE)
@@ -164,7 +186,7 @@ def _answer_line(text: str) -> Extraction | None:
     spoken = any(word in lowered for word in _PHRASE_WORDS)
     found = _last_phrase(_PHRASE if spoken else _LINE, text, "answer_line")
     if found is None and (option := _last_of(_OPTION.finditer(text))) is not None:
-        return Extraction(option["letter"], "answer_line", position=option.start())
+        return Extraction(option["letter"] or option["chosen"], "answer_line", position=option.start())
     return found
 
 
@@ -293,7 +315,7 @@ def _after_verb(sentence: str) -> str | None:
 def _modified(text: str, start: int, end: int) -> bool:
     """Whether what stands around a number makes another value of it: "twice 12", "12 squared", "over 12"."""
     return bool(
-        _DENIED_BEFORE.search(text[max(0, start - 24) : start]) or _OPEN_AFTER.match(text[end : end + 20])
+        _DENIED_BEFORE.search(text[max(0, start - 40) : start]) or _OPEN_AFTER.match(text[end : end + 20])
     )
 
 
@@ -348,21 +370,25 @@ _NUMBER = re.compile(
 )
 _DENIED_BEFORE = re.compile(
     r"(?i)(?:(?:\b(?:not|never|cannot)|n't)(?: be| equal| equal to)?|\b(?:or|either|at least|at most"
-    r"|(?:more|less|fewer|greater|smaller|larger|other) than|over|under|above|below|within|beyond|except|up to"
+    r"|(?:more|less|fewer|greater|smaller|larger|other) than(?: or equal to)?|over|under|above|below"
+    r"|within|beyond|except|up to"
     r"|nearly|almost|barely|exceeds?|negative|minus|twice|thrice|double|triple|divisible by"
     r"|(?:half|third|quarter|fraction|percent|%|root|square|cube|power|reciprocal|multiples?|factors?|divisors?)"
     r" of)"
     r"|\\(?:neq?|geq?|leq?|approx|not)|[<>≠≥≤≈])\s*\$?$"
 )
 _OPEN_AFTER = re.compile(
-    r"(?i)^(?:\W*(?:or|and) (?:more|less|so|fewer|above|below|\d)|\s*[-+*/^]\s*[A-Za-z(\\]"
+    r"(?i)^(?:\W*(?:or|and) (?:more|less|so|fewer|above|below|greater|higher|larger|smaller|lower|\d"
+    r"|a (?:half|third|quarter))|\s*[-+*/^]\s*[A-Za-z(\\]"
     r"|[)$\s]*(?:squared|cubed|factorial)\b|(?:st|nd|rd|th)\b|\s*\?)"
 )
 _LISTED = re.compile(r"\s*(?:,|;|,?\s*(?:and|or))\s*")
 _CHUNK = re.compile(
     r"\s?(?:hundred|thousand|million|billion|trillion)\b|[π√^²³][^\s,;:!?]*(?<![.)])|\*[^\s*,;:!?]+(?<![.)])"
 )
-_TIME_OF_DAY = re.compile(r"\b\d{1,2}:\d{2}(?:\s?[ap]\.?m\b\.?)?", re.IGNORECASE)
+_COLONS = re.compile(r"\b\d+(?::\d+)+(?:\s?[ap]\.?m\b\.?)?", re.IGNORECASE)
+_COPULA = re.compile(r"\b(?:is|are|equals)\s+")
+_FORMULA = re.compile(r"[=+*/^<>(\[]|\d[A-Za-z]")
 _TAIL = 20_000
 
 
@@ -384,9 +410,12 @@ def _last_value(text: str) -> Extraction | None:
     else:
         assert number is not None
         start, value, rule = number.start(), number.group().strip(), "last_number"
-        clock = _last_of(_TIME_OF_DAY.finditer(tail))
+        clock = _last_of(_COLONS.finditer(tail))
         if clock is not None and clock.start() <= start < clock.end():
             start, value = clock.start(), clock.group()
+        said = _formula_said(tail, number)
+        if said is not None:
+            return Extraction(said, "last_math")
         chunk = _CHUNK.match(tail, number.end())
         if chunk is not None and readable(value + chunk.group()):
             # 25π and 3√2 are no 25 and 3.
@@ -395,6 +424,22 @@ def _last_value(text: str) -> Extraction | None:
     if _modified(tail, start, end):
         return Extraction(None, rule, "the last value is denied, or one of several alternatives")
     return Extraction(value, rule)
+
+
+def _formula_said(text: str, number: re.Match[str]) -> str | None:
+    """The formula of "the line is y = 2x + 3.", whose last number is only a part of it."""
+    begin = max(text.rfind("\n", 0, number.start()), number.start() - 200) + 1
+    verb = _last_of(_COPULA.finditer(text, begin, number.start()))
+    rest = text[verb.end() :].partition("\n")[0].strip().rstrip(".").strip() if verb else ""
+    if (
+        not _FORMULA.search(rest)
+        or _HEDGE.search(rest)
+        or "$" in rest
+        or len(rest) > 100
+        or not readable(rest)
+    ):
+        return None
+    return rest
 
 
 def _whole(text: str) -> Extraction | None:

@@ -14,10 +14,30 @@ from verifiers.math.syntax import (
     Relation,
     Sym,
     Text,
+    substitute,
+    walk,
 )
 from verifiers.math.tokens import UnparsedError
 from verifiers.math.units import RAW_UNITS
 from verifiers.math.vocabulary import FUNCTIONS, GREEK
+
+_BOUND = Sym("\\bound")
+"""What a sum or integral counts with, whatever letter it is written with."""
+
+
+def _bound(body: Node, letter: Sym) -> Node:
+    """The body with its bound variable under the common name; a body that binds inside keeps its own letters."""
+    inner = any(n == _BOUND for n in walk(body))
+    return body if inner else substitute(body, {letter.name: _BOUND})
+
+
+def _differential(body: Node) -> Sym | None:
+    """The x of an integrand that ends in dx."""
+    if not isinstance(body, Call) or body.head != "mul" or not isinstance(body.args[1], Sym):
+        return None
+    before, last = body.args
+    mark = before.args[1] if isinstance(before, Call) and before.head == "mul" else before
+    return last if mark == Sym("d") and isinstance(last, Sym) else None
 
 
 class Functions(Brackets):
@@ -166,13 +186,15 @@ class Functions(Brackets):
                 upper = self.power_argument()
         if name in ("int", "iint", "oint"):
             body = self.sum()
+            variable = _differential(body)
+            if variable is not None and upper != Text(""):
+                body = _bound(body, variable)
             return Call("int", (Sym("\\int"), body, lower, upper))
         body = self.product()
-        variable: Node = Sym("\\none")
         if isinstance(lower, Relation) and isinstance(lower.terms[0], Sym):
-            variable = lower.terms[0]
-            lower = lower.terms[1]
-        return Call(name, (variable, body, lower, upper))
+            letter = lower.terms[0]
+            return Call(name, (_BOUND, _bound(body, letter), lower.terms[1], upper))
+        return Call(name, (Sym("\\none"), body, lower, upper))
 
     def braced_relation(self) -> Node:
         """What stands under a sum or limit sign."""

@@ -126,6 +126,7 @@ _ONE_LINE = re.compile(
     re.DOTALL,
 )
 _BARRED_LETTER = re.compile(r"\\overline\s*\{\s*([A-Za-z])\s*\}")
+_MEASURE = re.compile(r"(?<![A-Za-z\\])m\s*\\angle(?![A-Za-z])")
 _RUPEES = re.compile(r"(?:\\text\s*\{\s*)?\bRs\.\s*\}?\s*(?=\d)")
 _PART = re.compile(r"\\text\s*\{\s*\((?:[a-e]|i{1,3}|iv|v|\d)\)\s*\}")
 # ^{5}C_{2} and {}_5C_2.
@@ -227,6 +228,7 @@ def _restructured(text: str) -> str:
         if "\\begin" in text:
             text = _ONE_BRACE.sub(r"\\begin{cases}\1\\end{cases}", text)
             text = _ONE_LINE.sub(r" \2 ", text).strip()
+        text = _MEASURE.sub(r"\\angle ", text)
         text = _BARRED_LETTER.sub(r"\\bar{\1}", text)
         text = _PART.sub(" ", text).strip()
     if "Rs." in text:

@@ -46,6 +46,8 @@ def parse(text: str, *, thousands: bool = True) -> Node:
 
 
 _LABEL = re.compile(r"[A-Za-z]+(?: [A-Za-z]+){0,3}")
+_BELOW = frozenset({"s", "h", "m", "L", "l", "g", "J", "K"})
+"""Letters that are units below a stroke."""
 _SIGNS = {"-": "neg", "\\pm": "pm", "\\mp": "mp"}
 
 
@@ -62,6 +64,8 @@ class _Parser(Primaries):
             return grouped
         words = {s for s in separators if s in ("and", "or")}
         conditions = all(isinstance(item, Relation) for item in items) and not {",", ";"} & set(separators)
+        if words == {"or"} == set(separators) and all(isinstance(item, Sym) for item in items):
+            return Logic("or", tuple(items))
         if len(words) == 1 and conditions and not all(_is_equation(item) for item in items):
             return Logic(words.pop(), tuple(items))
         if separators and separators[-1] in ",;" and len(separators) == len(items):
@@ -86,6 +90,8 @@ class _Parser(Primaries):
         if token is None or token.kind not in ("text", "word", "sign"):
             return None
         value = token.value.strip().lower().strip(",;")
+        if value == "&" and self.in_cells:
+            return None
         if value in SEPARATORS:
             self.position += 1
             return SEPARATORS[value]
@@ -228,6 +234,9 @@ class _Parser(Primaries):
                 # "2 to 3" is a ratio.
                 self.position += 1
                 node = Call("ratio", (node, self.signed_power()))
+            elif self.at("\\Omega") and isinstance(node, Num) and self.peek(1) is None:
+                self.position += 1
+                return Quantity(node, (("ohm", 1),))
             elif (unit := self.unit()) is not None:
                 return self.behind_unit(Quantity(node, unit))
             elif self.starts_factor():
@@ -347,7 +356,7 @@ class _Parser(Primaries):
                     and not phrase
                     and value in ("square", "cubic", "sq", "percent", "pct", "percentage")
                 )
-            ):
+            ) or (token.kind == "word" and value == "in" and not phrase and self.peek(1) is None):
                 phrase.append(value)
             elif phrase and token.kind == "sign" and token.value == "^":
                 self.position += 1
@@ -368,12 +377,12 @@ class _Parser(Primaries):
                 following = self.peek(1)
                 if following is None or following.kind not in ("text", "word"):
                     break
-                if following.kind == "word" and following.value not in RAW_UNITS | {"s"}:
+                if following.kind == "word" and following.value not in RAW_UNITS | _BELOW:
                     break
                 phrase.append("/" if token.value == "/" else "*")
-                if following.value == "s":
-                    # erg/s: behind a unit and a stroke the letter is a second.
-                    phrase.append("s")
+                if following.value in _BELOW:
+                    # km/h: behind a unit and a stroke a letter is a unit.
+                    phrase.append(following.value)
                     self.position += 1
             else:
                 break

@@ -159,7 +159,7 @@ def is_list(node: Node) -> bool:
 
 def items_of(node: Node) -> tuple[Node, ...]:
     """The items of a group, or the node as the only one."""
-    return node.items if isinstance(node, Group) else (node,)
+    return node.items if isinstance(node, (Group, Logic)) else (node,)
 
 
 def value_of(node: Node) -> Node:

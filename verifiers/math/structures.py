@@ -144,6 +144,9 @@ class Decider(Relations):
         if found is not None:
             return found
         if is_list(ours) or is_list(theirs):
+            if any(isinstance(node, Logic) and node.operator == "or" for node in (ours, theirs)):
+                # "p or q" is no list of p and q.
+                return None
             return self.equal_lists(ours, theirs)
         if isinstance(ours, Group) or isinstance(theirs, Group):
             return self.equal_groups(ours, theirs)
@@ -161,6 +164,9 @@ class Decider(Relations):
                     self.equal(ours.condition, theirs.condition) if ours.subject == theirs.subject else None
                 )
                 return True if same else None
+            for one, other in ((ours, theirs), (theirs, ours)):
+                if isinstance(one, Logic) and one.operator == "and" and is_list(other):
+                    return self.match_all(items_of(ours), items_of(theirs))
             if isinstance(ours, Logic) and isinstance(theirs, Logic) and ours.operator == theirs.operator:
                 return self.match_all(ours.items, theirs.items)
             return False

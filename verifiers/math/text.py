@@ -113,6 +113,9 @@ _DECLARATION = re.compile(
 )
 
 
+_REAL_FIRST = re.compile(r"^[A-Za-z]\s*\\in\s*\\mathbb\s*\{?R\}?\s*[,;]\s*(?=\S)")
+
+
 @dataclass(frozen=True, slots=True)
 class Declaration:
     """What an answer says at its end of the letters in it: "k in Z"."""
@@ -123,6 +126,7 @@ class Declaration:
 
 def split_declaration(canonical: str) -> tuple[str, Declaration | None]:
     """An answer without the declaration at its end, and that declaration."""
+    canonical = _REAL_FIRST.sub("", canonical)
     found = _DECLARATION.search(canonical)
     rest = canonical[: found.start()].strip() if found else ""
     if found is None or not rest:
@@ -185,9 +189,14 @@ def is_wordy(canonical: str) -> bool:
     return bool(_WORDY.search(_BARE_COMMANDS.sub(" ", text))) and not _SIGNS.search(text)
 
 
+_BRACKETS = re.compile(r"[()\[\]]")
+
+
 def same_words(left: str, right: str) -> bool:
     """Whether two phrases are the same words up to filler, case and punctuation."""
     ours, theirs = words(left), words(right)
+    if _BRACKETS.findall(plain(left)) != _BRACKETS.findall(plain(right)):
+        return False
     if not ours and not theirs:
         return plain(left).lower() == plain(right).lower() != ""
     return bool(ours) and (ours == theirs or _names_joined(left) == _names_joined(right) is not None)

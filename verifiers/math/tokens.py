@@ -106,6 +106,7 @@ class Cursor:
         self.no_bar = 0
         self.no_colon = 0
         self.nodes = 0
+        self.in_cells = False
 
     def peek(self, ahead: int = 0) -> Token | None:
         """The next token, or the one `ahead` of it; None at the end."""
