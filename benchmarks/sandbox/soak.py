@@ -22,14 +22,17 @@ from sandbox import Limits
 from verifiers import Problem
 from verifiers.code import CodeVerifier
 
-PROBLEM = Problem(
-    id="soak",
+CALLS = Problem(
+    id="calls",
     tests={
         "kind": "calls",
         "entry_point": "f",
         "cases": [{"args": [[n, 1]], "expected": sorted([n, 1])} for n in range(5)],
     },
 )
+# Not literal: the tests have a process of their own.
+ASSERTS = Problem(id="asserts", tests=[f"assert f([{n}, 1]) == sorted([1, {n}])" for n in range(2)])
+PROBLEMS = (CALLS, CALLS, CALLS, CALLS, ASSERTS)
 RIGHT = "def f(x):\n    return sorted(x)\n"
 WRONG = "def f(x):\n    return x[::-1]\n"
 HOSTILE = (
@@ -46,7 +49,7 @@ HOSTILE = (
     "a.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [a.fileno(), b.fileno()]))])",
     "import threading, time\nfor _ in range(99): threading.Thread(target=time.sleep, args=(9,)).start()",
 )
-LIMITS = Limits(cpu=0.3, wall=3, memory=128 << 20, output=1 << 20)
+LIMITS = Limits(cpu=0.3, wall=30, memory=128 << 20, output=1 << 20)
 
 
 def state() -> dict[str, int]:
@@ -95,7 +98,8 @@ def main() -> int:
         source, expected = (RIGHT, "correct") if kind < 0.6 else (WRONG, "incorrect")
         if kind >= 0.95:
             source, expected = HOSTILE[int(kind * 1e6) % len(HOSTILE)] + "\n" + WRONG, "incorrect"
-        verdict = verifier.verify(f"```python\n{source}```", PROBLEM)
+        problem = PROBLEMS[int(kind * 1e5) % len(PROBLEMS)]
+        verdict = verifier.verify(f"```python\n{source}```", problem)
         if verdict.status != expected:
             wrong[f"{verdict.status} instead of {expected}: {verdict.detail[:200]}"] += 1
 
