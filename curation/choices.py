@@ -36,7 +36,7 @@ _PHRASE = re.compile(r"[a-z]{2,} [a-z]{2,}", re.IGNORECASE)
 # "The ones digit of ... is ．", "then k = ( )": the blank of a statement stands at its end.
 _ENDS_IN_BLANK = re.compile(
     r"(?:(?<=\bis)|(?<=\bare)|(?<=\bwas)|(?<=\bbe)|(?<=\bequals)|(?<=\bequal to)|(?<==)|(?<==\$)|(?<==\$\$))"
-    r"(?P<blank>\s*(?:\\left)?\s*(?:\(\s*(?:\\(?:textbackslash)?\s*(?:\{\})?\s*|~)*(?:\\right)?\s*\))?[\s$:.．_~]*)\Z"
+    r"(?P<blank>\s*(?:\\left)?\s*(?:\(\s*(?:\\(?:textbackslash)?\s*(?:\{\})?\s*|~)*(?:\\right)?\s*\))?[\s$:.．_~–-]*)\Z"
 )
 _INNER_BLANK = re.compile(r"[~\s]*(?:\\(?:uline|underline)\{[~\s\\_]*\}|_{3,}|\\qquad|\(\s+\))[~\s]*")
 _ASKS = re.compile(

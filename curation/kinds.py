@@ -29,7 +29,8 @@ _WHICH_OF = any_of(
     r"\b(?:enter|choose|give|write) the letter\b",
     r"\bcorrect (?:option|choice|letter)\b",
     r"\benter [\"“'`]*\$?[a-z]\$?[\"”']* (?:for|if)\b",
-    r"\bchoose (?:the|one)\b[^.?]{0,40}\b(?:answer|option|statement|following|condition)",
+    r"\bchoose (?:the|one)\b[^.?]{0,40}\b(?:answer|statement|following|condition)",
+    r"\bchoose the (?:\w+ )?(?:correct|best|right|appropriate|true) (?:option|choice)",
 )
 # "(A) ... (B) ... Determine the value of a.": what is behind the last mark asks, so the marks are conditions.
 _CONDITIONS = re.compile(r"[.;]\s+(?:find|determine|compute|calculate|what is|how many)\b[^?.]*[?.]\s*\Z")

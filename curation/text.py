@@ -43,6 +43,9 @@ _CONTROL = {code: None for code in range(32) if code not in (9, 10)} | {0x7F: No
 _TO_SPACE = {9: " ", 0x2028: "\n", 0x2029: "\n", 0x0B: " ", 0x0C: " "}
 _CLEAN = {**_CONTROL, **_SPACES, **_INVISIBLE, **_TO_SPACE}
 _NEEDS_CLEAN = re.compile("[" + "".join(re.escape(chr(code)) for code in _CLEAN) + "]")
+_LIGATURES = dict(zip(range(0xFB00, 0xFB05), ("ff", "fi", "fl", "ffi", "ffl"), strict=True))
+# A page of print that broke a word, or a ligature that was one byte.
+_INSIDE_WORD = re.compile(r"(?<=[a-z])[\x0b\x0c](?=[a-z])")
 _RUN_OF_SPACES = re.compile(r" {2,}| +(?=\n)")
 _RUN_OF_LINES = re.compile(r"\n{3,}")
 
@@ -101,12 +104,13 @@ def repair(text: str) -> Repaired:
     if not text.isascii():
         if "â" in text or "Â" in text:
             note("mojibake", _MOJIBAKE.sub(_demojibake, text))
-        note("unicode", unicodedata.normalize("NFC", text))
+        note("unicode", unicodedata.normalize("NFC", text.translate(_LIGATURES)))
     if _NEEDS_CLEAN.search(text):
         restored = text
         for pattern, command in _EATEN_CONTROL:
             restored = pattern.sub(command, restored)
         note("broken_escape", restored)
+        note("control_characters", _INSIDE_WORD.sub("", text))
         note("control_characters", text.replace("\r\n", "\n").replace("\r", "\n").translate(_CLEAN))
     if any(hint in text for hint in _LOST_HINT):
         note("broken_escape", _LOST.sub(_restore, text))

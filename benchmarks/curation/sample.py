@@ -1,6 +1,6 @@
 """A seeded sample of what every stage kept and dropped, to be read and judged.
 
-    python -m benchmarks.curation.sample RAW_FOLDER SET_FOLDER [--stage NAME] [--reason TEXT] [--count 20] [--seed 0]
+    python -m benchmarks.curation.sample RAW_FOLDER SET_FOLDER [--stage NAME] [--reason TEXT] [--count 20]
 
 SET_FOLDER is a data set that `rlvr curate` made of RAW_FOLDER's NAME.jsonl.gz. A row that a stage kept is one that
 reached it and was not dropped there, whatever became of it later. Rows are shown as the source has them, with what

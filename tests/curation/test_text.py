@@ -26,6 +26,8 @@ from tests.shared_data import shared_rows
         ("x\u00a0+\u2009y\u200b", "x + y"),
         ("one\r\ntwo", "one\ntwo"),
         ("cafe\u0301", "café"),
+        ("in the \ufb01gure su\ufb03x", "in the figure suffix"),
+        ("integers satis\x0cfies", "integers satisfies"),
         ("it\u00e2\u20ac\u2122s", "it\u2019s"),
     ],
 )
