@@ -9,17 +9,12 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from verifiers.math.primaries import Primaries
-from verifiers.math.syntax import Based, Call, Group, Logic, Node, Num, Quantity, Relation, Sym
-from verifiers.math.tokens import DEEPEST, LONGEST, Token, UnparsedError, tokenize, unnest
-from verifiers.math.units import RAW_UNITS, convert, parse_unit
+from verifiers.math.powers import Powers
+from verifiers.math.syntax import Call, Group, Logic, Node, Num, Quantity, Relation, Sym
+from verifiers.math.tokens import DEEPEST, LONGEST, UnparsedError, tokenize, unnest
 from verifiers.math.vocabulary import (
-    BASES,
-    CURRENCIES,
-    FUNCTIONS,
     NAMES,
     RELATIONS,
-    SCALES,
     SEPARATORS,
     STOP_WORDS,
 )
@@ -46,12 +41,11 @@ def parse(text: str, *, thousands: bool = True) -> Node:
 
 
 _LABEL = re.compile(r"[A-Za-z]+(?: [A-Za-z]+){0,3}")
-_BELOW = frozenset({"s", "h", "m", "L", "l", "g", "J", "K"})
-"""Letters that are units below a stroke."""
+
 _SIGNS = {"-": "neg", "\\pm": "pm", "\\mp": "mp"}
 
 
-class _Parser(Primaries):
+class _Parser(Powers):
     """The grammar from the whole answer down to powers."""
 
     def answer(self) -> Node:
@@ -203,17 +197,6 @@ class _Parser(Primaries):
         node = terms[0] if len(terms) == 1 else Call("add", tuple(terms))
         return self.hoist_unit(node)
 
-    def hoist_unit(self, node: Node) -> Node:
-        """A unit behind the last term of a sum belongs to the sum."""
-        if isinstance(node, Call) and node.head in ("add", "neg", "pm"):
-            last = node.args[-1]
-            if isinstance(last, Call) and last.head == "neg" and isinstance(last.args[0], Quantity):
-                inner = last.args[0]
-                return Quantity(Call(node.head, (*node.args[:-1], Call("neg", (inner.value,)))), inner.unit)
-            if isinstance(last, Quantity):
-                return Quantity(Call(node.head, (*node.args[:-1], last.value)), last.unit)
-        return node
-
     def product(self) -> Node:
         """A product of powers."""
         node = self.power()
@@ -244,34 +227,6 @@ class _Parser(Primaries):
             else:
                 return node
 
-    def scale(self) -> int | None:
-        """What a word such as "million" multiplies by; what else its text says stays for the unit."""
-        token = self.peek()
-        if token is None or token.kind not in ("text", "word"):
-            return None
-        first, _, rest = token.value.strip().partition(" ")
-        factor = SCALES.get(first.lower())
-        if factor is not None:
-            if rest:
-                self.tokens[self.position] = Token(token.kind, rest, token.spaced)
-            else:
-                self.position += 1
-        return factor
-
-    def behind_unit(self, quantity: Quantity) -> Node:
-        """Nothing, or a smaller unit of the same kind: 3 hours 30 minutes."""
-        if not self.starts_factor():
-            return quantity
-        following = self.peek()
-        rest = self.product() if following is not None and following.kind == "number" else None
-        if not isinstance(rest, Quantity):
-            raise UnparsedError("something stands behind the unit")
-        (kind, factor), (other, smaller) = convert(quantity.unit), convert(rest.unit)
-        if kind != other or len(kind) != 1 or smaller >= factor:
-            raise UnparsedError("two quantities stand side by side")
-        whole = Call("mul", (quantity.value, Num(factor / smaller)))
-        return Quantity(Call("add", (whole, rest.value)), rest.unit)
-
     def juxtaposed(self, left: Node) -> Node:
         """What stands directly behind `left`: a mixed number's fraction, or another factor."""
         following = self.peek()
@@ -299,209 +254,6 @@ class _Parser(Primaries):
         if whole and following.value == "\\frac" and _proper(right):
             return Call("mixed", (left, right))
         return Call("mul", (left, right))
-
-    def minutes(self, degrees: Call, minutes: Call) -> Node:
-        """An angle of degrees and minutes of arc, and seconds where they follow."""
-        parts: list[Node] = [degrees.args[0]]
-        smaller = minutes.args[0]
-        if not isinstance(smaller, Num) or not isinstance(parts[0], Num):
-            raise UnparsedError("a prime behind something that is no number of minutes")
-        parts.append(Call("div", (smaller, Num(Fraction(60)))))
-        token = self.peek()
-        if token is not None and token.kind == "number":
-            seconds = self.power()
-            if not (
-                isinstance(seconds, Call) and seconds.head == "prime" and isinstance(seconds.args[0], Call)
-            ):
-                raise UnparsedError("a number behind minutes of arc")
-            parts.append(Call("div", (seconds.args[0].args[0], Num(Fraction(3600)))))
-        return Call("degree", (Call("add", tuple(parts)),))
-
-    def signed_power(self) -> Node:
-        """A power with a sign before it."""
-        negative = False
-        pm = False
-        while self.at("-", "+", "\\pm"):
-            sign = self.take().value
-            negative ^= sign == "-"
-            pm |= sign == "\\pm"
-        node = self.power()
-        if pm:
-            node = Call("pm", (node,))
-        return Call("neg", (node,)) if negative else node
-
-    def unit(self) -> tuple[tuple[str, int], ...] | None:
-        """A unit behind a value: text, or a raw word that can only be a unit."""
-        start = self.position
-        phrase: list[str] = []
-        while (token := self.peek()) is not None:
-            value = token.value.strip()
-            if (
-                token.kind == "text"
-                and value.lower().split(" ")[0] not in STOP_WORDS
-                and value.lower() not in SEPARATORS
-            ):
-                if not phrase and len(value) == 1 and value in "eid":
-                    break
-                phrase.append(value)
-            elif (
-                (token.kind == "word" and (value in RAW_UNITS or (phrase and value in ("per", "old", "ago"))))
-                or (
-                    token.kind == "word"
-                    and len(value) >= 4
-                    and value.lower() not in STOP_WORDS | FUNCTIONS | NAMES.keys()
-                )
-                or (
-                    token.kind == "word"
-                    and not phrase
-                    and value in ("square", "cubic", "sq", "percent", "pct", "percentage")
-                )
-            ) or (token.kind == "word" and value == "in" and not phrase and self.peek(1) is None):
-                phrase.append(value)
-            elif phrase and token.kind == "sign" and token.value == "^":
-                self.position += 1
-                exponent = self.power_argument()
-                if not (isinstance(exponent, Num) and exponent.value.denominator == 1):
-                    negative = (
-                        isinstance(exponent, Call)
-                        and exponent.head == "neg"
-                        and isinstance(exponent.args[0], Num)
-                    )
-                    if not negative:
-                        raise UnparsedError("a unit with a power that is no number")
-                    phrase.append("^-" + str(exponent.args[0].value))  # type: ignore[union-attr]
-                    continue
-                phrase.append("^" + str(exponent.value))
-                continue
-            elif phrase and token.kind in ("sign", "command") and token.value in ("/", "-", "\\cdot"):
-                following = self.peek(1)
-                if following is None or following.kind not in ("text", "word"):
-                    break
-                if following.kind == "word" and following.value not in RAW_UNITS | _BELOW:
-                    break
-                phrase.append("/" if token.value == "/" else "*")
-                if following.value in _BELOW:
-                    # km/h: behind a unit and a stroke a letter is a unit.
-                    phrase.append(following.value)
-                    self.position += 1
-            else:
-                break
-            self.position += 1
-        if not phrase:
-            return None
-        text = " ".join(phrase)
-        if text.lower() in ("percent", "pct", "percentage", "per cent"):
-            return (("%", 1),)
-        unit = parse_unit(text)
-        if unit is None:
-            self.position = start
-        return unit
-
-    def power(self) -> Node:
-        """A primary with its powers and marks."""
-        node = self.postfix(self.primary())
-        if self.at("^"):
-            self.position += 1
-            if self.accept("\\circ"):
-                return self.temperature(self.postfix(Call("degree", (node,))))
-            exponent = self.power_argument()
-            if isinstance(exponent, Sym) and exponent.name == "\\circ":
-                return self.temperature(self.postfix(Call("degree", (node,))))
-            if isinstance(exponent, Sym) and exponent.name == "\\prime":
-                return self.postfix(Call("prime", (node,)))
-            if self.at("_") and isinstance(node, Sym):
-                # v^2_0 is v_0^2.
-                node = self.subscript(node)
-            node = self.postfix(_combinations(node, exponent) or Call("pow", (node, exponent)))
-            if self.at("^"):
-                raise UnparsedError("two powers in a row")
-        return node
-
-    def temperature(self, degrees: Node) -> Node:
-        """Degrees Celsius or Fahrenheit, where the letter follows the sign; else the angle."""
-        token = self.peek()
-        scale = token.value.strip() if token is not None and token.kind in ("text", "word") else ""
-        if scale in ("C", "F") and isinstance(degrees, Call) and degrees.head == "degree":
-            self.position += 1
-            return Quantity(degrees.args[0], ((scale, 1),))
-        return degrees
-
-    def power_argument(self) -> Node:
-        """What stands behind ^: a braced expression, or one factor (2^10 in plain text is 2^{10})."""
-        if self.accept("\\circ"):
-            return Sym("\\circ")
-        if self.at("-", "+"):
-            return self.signed_power()
-        if self.at("{"):
-            return self.braced()
-        node = self.primary()
-        if self.at("^"):
-            # Without braces towers go to the right: 9^9^9.
-            self.position += 1
-            return Call("pow", (node, self.power_argument()))
-        return self.postfix(node, factorial_only=True)
-
-    def postfix(self, node: Node, *, factorial_only: bool = False) -> Node:
-        """`node` with the marks behind it: factorial, prime, percent, index."""
-        while True:
-            if self.at("!"):
-                self.position += 1
-                node = Call("double_factorial" if self.accept("!") else "factorial", (node,))
-            elif factorial_only:
-                return node
-            elif self.at("'"):
-                self.position += 1
-                node = Call("prime", (node,))
-            elif self.at("%", "\\%"):
-                self.position += 1
-                node = Quantity(node, (("%", 1),))
-            elif self.at(*CURRENCIES):
-                node = Quantity(node, ((CURRENCIES[self.take().value], 1),))
-            elif self.at("_"):
-                node = self.subscript(node)
-            else:
-                return node
-
-    def base_word(self) -> Node | None:
-        """The base in 1101_{\\text{two}}."""
-        braced = self.at("{")
-        token = self.peek(1 if braced else 0)
-        value = (
-            BASES.get(token.value.strip().lower())
-            if token is not None and token.kind in ("text", "word")
-            else None
-        )
-        if value is None:
-            return None
-        self.position += 2 if braced else 1
-        if braced:
-            self.expect("}")
-        return Num(Fraction(value))
-
-    def subscript(self, node: Node) -> Node:
-        """`node` with its index; a number with one is in that base."""
-        self.expect("_")
-        if isinstance(node, Num) and node.value.denominator == 1 and node.digits == 0 and node.value >= 0:
-            base = self.base_word() or (self.braced() if self.at("{") else self.primary())
-            if not isinstance(base, Num) or base.value.denominator != 1 or not 2 <= base.value <= 36:
-                raise UnparsedError("a number with a subscript that is no base")
-            digits = str(node.value)
-            if any(int(digit) >= base.value for digit in digits):
-                raise UnparsedError(f"{digits} has digits that base {base.value} does not have")
-            return Based(digits, int(base.value))
-        start = self.position
-        depth = 0
-        while True:
-            token = self.take()
-            depth += (token.value == "{") - (token.value == "}")
-            if depth <= 0:
-                break
-        name = "".join(t.value for t in self.tokens[start : self.position] if t.value not in ("{", "}"))
-        if isinstance(node, Sym):
-            return Sym(f"{node.name}_{name}")
-        if isinstance(node, Call) and node.head == "apply" and isinstance(node.args[0], Sym):
-            return Call("apply", (Sym(f"{node.args[0].name}_{name}"), *node.args[1:]))
-        raise UnparsedError("a subscript that belongs to nothing")
 
 
 def _is_vector(node: Node) -> bool:
@@ -533,21 +285,6 @@ def _solutions(items: list[Node], separators: list[str]) -> Node | None:
             for group in groups
         ),
     )
-
-
-_CHOOSING = re.compile(r"C_(\d+|n)")
-
-
-def _combinations(node: Node, exponent: Node) -> Node | None:
-    """C_5^2, in some countries the number of pairs out of five; None for the square of a constant C_1."""
-    found = _CHOOSING.fullmatch(node.name) if isinstance(node, Sym) else None
-    if found is None:
-        return None
-    if found[1] == "n":
-        return Call("binom", (Sym("n"), exponent)) if isinstance(exponent, (Num, Sym)) else None
-    if isinstance(exponent, Num) and exponent.value.denominator == 1 and 2 < int(found[1]) >= exponent.value:
-        return Call("binom", (Num(Fraction(found[1])), exponent))
-    return None
 
 
 def _is_equation(node: Node) -> bool:

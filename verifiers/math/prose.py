@@ -1,0 +1,250 @@
+"""Answers in prose: what a sentence gives as its value, the last formula or number of a text.
+
+A number counts only where nothing around it makes another value of it: "twice 12", "12 or more", "not 12".
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+
+from verifiers.math.boxes import Extraction
+from verifiers.math.normalisation import canonical_latex
+from verifiers.math.numbers import parse_rational
+from verifiers.math.parser import LONGEST, UnparsedError, parse
+from verifiers.math.text import choice, choices, plain, synonym, without_qualifier
+
+
+def last_of(matches: Iterator[re.Match[str]]) -> re.Match[str] | None:
+    """The last of the matches, or None."""
+    return next(iter(deque(matches, maxlen=1)), None)
+
+
+_SPECIAL = re.compile(r"<\|[^|>]{1,40}\|>.*|</?s>.*|\bI hope it is correct\b.*", re.DOTALL)
+_DENIED = re.compile(
+    r"(?i)^\W*(?:definitely |certainly |clearly )?(?:not\b|never\b|isn't\b)|^\W*(?:unknown|unclear|wrong)\b"
+)
+_UNSURE = re.compile(
+    r"(?i)\b(?:not sure|unsure|maybe|perhaps|possibly|(?:might|could) (?:also )?be(?= [$\d\\])|I guess)"
+)
+_SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s+(?=[A-Z\"\\[(])|\s*$)|。|[!?]\s*$")
+_CONTRAST = re.compile(r",?\s+(?:and not|not|non|nicht|rather than|instead of)\s|不是")
+_CLAUSE = re.compile(
+    r"[,;]?\s+(?:because|since|as|which|due to|so|by|given that|per|after)\s"
+    r"|,\s+(?:it|that|this|not|and not|where)\s"
+    r"|，|,?\s+\((?:since|because)"
+)
+
+
+def answer_of_sentence(rest: str, rule: str, position: int) -> Extraction:
+    """The answer in a sentence: as it stands, or without the clause that explains it, or its last formula."""
+    rest = _SPECIAL.sub("", rest).replace("**", "").replace("__", "").strip().strip('"').strip()
+    if _UNSURE.search(rest):
+        return Extraction(None, rule, "the sentence hedges", position)
+    if _DENIED.search(rest):
+        return Extraction(None, rule, "the sentence denies instead of answering", position)
+    if contrast := _CONTRAST.search(rest):
+        rest = rest[: contrast.start()].strip(" ,;")
+    if readable(rest):
+        return Extraction(rest.rstrip(".").strip(), rule, position=position)
+    sentence = rest[: end.start()] if (end := _SENTENCE_END.search(rest)) else rest
+    if readable(sentence):
+        return Extraction(sentence.strip(), rule, position=position)
+    if clause := _CLAUSE.search(sentence):
+        before = sentence[: clause.start()].strip(" ,;")
+        if before and readable(before):
+            return Extraction(before, rule, position=position)
+    said = _after_verb(sentence)
+    return Extraction(said if said is not None else rest, rule, position=position)
+
+
+_VERB = re.compile(
+    r"\b(?:is|are|equals?|be|was|of|at|by|in|to|costs?|has|have|takes?|need(?:s|ed)?|about|approximately|exactly|total|only)\b|[=:]"
+)
+_HEDGE = re.compile(
+    r"(?i)\b(?:or|either|maybe|perhaps|possibly|might|could|not|neither|nor|cannot|between|at (?:least|most)"
+    r"|(?:more|less|fewer|greater|smaller|larger|bigger|higher|lower|other) than)\b|n't\b"
+    r"|\b(?:over|under|above|below)\s+\$?\d"
+)
+
+
+def _after_verb(sentence: str) -> str | None:
+    """The value in "the number of points is 19": what stands behind the last verb, if it is all there is."""
+    if _HEDGE.search(sentence):
+        return None
+    spans = math_spans(sentence)
+    if spans:
+        start, end, content = spans[-1]
+        before, after = sentence[:start], sentence[end:]
+        if not _NUMBER.search(after) and (len(spans) == 1 or _VERB.search(sentence[spans[-2][1] : start])):
+            return (
+                content.strip()
+                if not after.strip(" .,") or not readable(content + after)
+                else content.strip() + after
+            )
+        if not _NUMBER.search(after):
+            return None if _NUMBER.search(before) and len(spans) > 1 else content.strip()
+    cut = last_of(_VERB.finditer(sentence))
+    if cut is not None and readable(sentence[cut.end() :]):
+        value = len(sentence) - len(sentence[cut.end() :].lstrip(" $"))
+        return None if _modified(sentence, value, len(sentence)) else sentence[cut.end() :].strip()
+    numbers = list(_NUMBER.finditer(sentence))
+    if len(numbers) != 1 or _modified(sentence, numbers[0].start(), numbers[0].end()):
+        return None
+    return numbers[0].group().strip()
+
+
+def _modified(text: str, start: int, end: int) -> bool:
+    """Whether what stands around a number makes another value of it: "twice 12", "12 squared", "over 12"."""
+    return bool(
+        _DENIED_BEFORE.search(text[max(0, start - 40) : start]) or _OPEN_AFTER.match(text[end : end + 20])
+    )
+
+
+_DELIMITER = re.compile(r"(?<!\\)\$\$?|\\[\[\]()]")
+_CLOSING = {"$$": "$$", "$": "$", "\\[": "\\]", "\\(": "\\)"}
+
+
+def math_spans(text: str) -> list[tuple[int, int, str]]:
+    """Start, end and content of every formula between math delimiters, in order."""
+    spans: list[tuple[int, int, str]] = []
+    opened: re.Match[str] | None = None
+    for found in _DELIMITER.finditer(text):
+        mark = found.group()
+        if opened is not None and mark == _CLOSING[opened.group()]:
+            content = text[opened.end() : found.start()]
+            if content.strip() and "\n\n" not in content:
+                spans.append((opened.start(), found.end(), content))
+            opened = None
+        elif mark in _CLOSING:
+            opened = found
+    return spans
+
+
+_NUMBER = re.compile(
+    r"[-−+]?(?:\d{1,3}(?:(?:,|\{,\}|,\\!)\d{3})+(?!\d)|\d+)(?:\.\d+|,\d{1,2}(?!\d))?(?:\s*/\s*\d+(?:\.\d+)?)?\s?\\?%?|[-−+]?\.\d+%?"
+)
+_DENIED_BEFORE = re.compile(
+    r"(?i)(?:(?:\b(?:not|never|cannot)|n't)(?: be| equal| equal to)?|\b(?:or|either|at least|at most"
+    r"|(?:more|less|fewer|greater|smaller|larger|other) than(?: or equal to)?|over|under|above|below"
+    r"|within|beyond|except|up to"
+    r"|nearly|almost|barely|exceeds?|negative|minus|twice|thrice|double|triple|divisible by"
+    r"|(?:half|third|quarter|fraction|percent|%|root|square|cube|power|reciprocal|multiples?|factors?|divisors?)"
+    r" of)"
+    r"|\\(?:neq?|geq?|leq?|approx|not)|[<>≠≥≤≈])\s*\$?$"
+)
+_OPEN_AFTER = re.compile(
+    r"(?i)^(?:\W*(?:or|and) (?:more|less|so|fewer|above|below|greater|higher|larger|smaller|lower|\d"
+    r"|a (?:half|third|quarter))|\s*[-+*/^]\s*[A-Za-z(\\]"
+    r"|[)$\s]*(?:squared|cubed|factorial)\b|(?:st|nd|rd|th)\b|\s*\?)"
+)
+_LISTED = re.compile(r"\s*(?:,|;|,?\s*(?:and|or))\s*")
+_CHUNK = re.compile(
+    r"\s?(?:hundred|thousand|million|billion|trillion)\b|[π√^²³][^\s,;:!?]*(?<![.)])|\*[^\s*,;:!?]+(?<![.)])"
+)
+_COLONS = re.compile(r"\b\d+(?::\d+)+(?:\s?[ap]\.?m\b\.?)?", re.IGNORECASE)
+_COPULA = re.compile(r"\b(?:is|are|equals)\s+")
+_FORMULA = re.compile(r"[=+*/^<>(\[]|\d[A-Za-z]")
+_TAIL = 20_000
+
+
+def last_value(text: str) -> Extraction | None:
+    """The last formula or number, whichever comes later; one that is denied or an alternative is no answer."""
+    tail = _SPECIAL.sub("", text[-_TAIL:])
+    spans = math_spans(tail)
+    number = last_of(_NUMBER.finditer(tail))
+    if not spans and number is None:
+        return None
+    if spans and (number is None or (number.start() < spans[-1][1] and readable(spans[-1][2]))):
+        start, _, content = spans[-1]
+        value, rule = content.strip(), "last_math"
+        for earlier_start, earlier_end, earlier in reversed(spans[:-1]):
+            # "$x = 1$ or $x = 2$" is one answer of two parts.
+            if not _LISTED.fullmatch(tail[earlier_end:start]):
+                break
+            start, value = earlier_start, f"{earlier.strip()}, {value}"
+    else:
+        assert number is not None
+        start, value, rule = number.start(), number.group().strip(), "last_number"
+        clock = last_of(_COLONS.finditer(tail))
+        if clock is not None and clock.start() <= start < clock.end():
+            start, value = clock.start(), clock.group()
+        said = _formula_said(tail, number)
+        if said is not None:
+            return Extraction(said, "last_math")
+        chunk = _CHUNK.match(tail, number.end())
+        if chunk is not None and readable(value + chunk.group()):
+            # 25π and 3√2 are no 25 and 3.
+            value += chunk.group()
+    end = spans[-1][1] if rule == "last_math" else start + len(value)
+    if _modified(tail, start, end):
+        return Extraction(None, rule, "the last value is denied, or one of several alternatives")
+    return Extraction(value, rule)
+
+
+def _formula_said(text: str, number: re.Match[str]) -> str | None:
+    """The formula of "the line is y = 2x + 3.", whose last number is only a part of it."""
+    begin = max(text.rfind("\n", 0, number.start()), number.start() - 200) + 1
+    verb = last_of(_COPULA.finditer(text, begin, number.start()))
+    rest = text[verb.end() :].partition("\n")[0].strip().rstrip(".").strip() if verb else ""
+    if (
+        not _FORMULA.search(rest)
+        or _HEDGE.search(rest)
+        or "$" in rest
+        or len(rest) > 100
+        or not readable(rest)
+    ):
+        return None
+    return rest
+
+
+def bare(text: str) -> Extraction | None:
+    """A response that is nothing but its answer."""
+    text = _SPECIAL.sub("", text).strip()
+    if len(text) > 4 and text.startswith("**") and text.endswith("**"):
+        text = text[2:-2].strip()
+    if not text or len(text) > 400 or "\n\n" in text or "\\boxed" in text:
+        return None
+    sentence = text.endswith(".") and len(text.split()) > 2
+    if not sentence and not _SAID.search(text) and readable(text):
+        return Extraction(text, "whole")
+    if (clause := _EXPLAINED.search(text)) and clause.start() < 40:
+        before = text[: clause.start()].strip(" ,;")
+        if _HAS_VALUE.search(before) and readable(before):
+            return Extraction(before, "whole")
+    if len(text) <= 200 and not _RAW_WORD.search(_COMMAND.sub(" ", text)):
+        # A formula that can't be read is no prose to search for a number.
+        return Extraction(text, "whole")
+    return None
+
+
+_COMMAND = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{[^{}]*\}|\\[A-Za-z]+")
+_RAW_WORD = re.compile(r"[^\W\d_]{2,}")
+_HAS_VALUE = re.compile(r"\d|\\|^[A-J]$")
+_EXPLAINED = re.compile(r",?\s+(?:because|since)\s|\s*不是|。")
+_SAID = re.compile(r"[^\W\d_]{4,}\s*:|不是")
+_FEW_WORDS = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+){0,2}\.?")
+
+
+def readable(text: str) -> bool:
+    """Whether the text as a whole is an answer: a formula, an option, a fixed phrase, at most three words."""
+    if parse_rational(text.strip()) is not None:
+        return True
+    canonical = canonical_latex(text)
+    if not canonical or len(canonical) > LONGEST:
+        return False
+    if (
+        choice(canonical)
+        or choices(canonical)
+        or synonym(canonical)
+        or _FEW_WORDS.fullmatch(plain(canonical))
+    ):
+        return True
+    for text in dict.fromkeys((canonical, without_qualifier(canonical))):
+        try:
+            parse(text)
+        except (UnparsedError, RecursionError):
+            continue
+        return True
+    return False
