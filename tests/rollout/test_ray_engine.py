@@ -14,8 +14,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout import Engine, EngineConfig, EngineError, PromptMeter, RayOptions, Sampling, create_engine
-from tests.rollout.reference import PROMPTS, assert_drawn_from, by_sample, save_checkpoint
+from rollout import (
+    Engine,
+    EngineConfig,
+    EngineError,
+    PromptMeter,
+    RayOptions,
+    Sampling,
+    VllmOptions,
+    create_engine,
+)
+from tests.rollout.reference import PROMPTS, VLLM_SHAPE, assert_drawn_from, by_sample, save_checkpoint
 from tests.rollout.tiny import tiny_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,3 +173,25 @@ def test_a_model_that_is_missing_is_named(ray: Any, folders: dict[str, Path], tm
             (empty / file.name).write_bytes(file.read_bytes())
     with pytest.raises(EngineError, match=r"^a replica can't start: [^\n]*weights_missing[^\n]*$"):
         create_engine(config(empty, RayOptions()))
+
+
+@pytest.mark.vllm
+def test_replicas_of_vllm(tmp_path: Path) -> None:
+    pytest.importorskip("vllm", reason="vllm is not installed")
+    pytest.importorskip("ray", reason="ray is not installed")
+    folder = save_checkpoint(tiny_model(**VLLM_SHAPE), tmp_path / "model")
+    options = VllmOptions(max_model_len=128, enforce_eager=True, gpu_memory_utilization=0.3)
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    replicas = RayOptions(replicas=2, cpus=0.5, environment={"PYTHONPATH": path})
+    made = create_engine(
+        EngineConfig(
+            kind="vllm", model=str(folder), dtype="float32", batch_size=32, vllm=options, ray=replicas
+        )
+    )
+    with closing(made):
+        model = tiny_model(**VLLM_SHAPE, seed=9)
+        made.load_weights(model.state_dict().items(), version=2)
+        found = list(made.generate(PROMPTS, 4, SAMPLING))
+        assert len(found) == 16
+        assert {completion.policy_version for completion in found} == {2}
+        assert_drawn_from(model, found, SAMPLING)
