@@ -24,6 +24,7 @@ from curation.duplicates import hash64
 from curation.minhash import ngram_hashes
 from curation.text import repair, strip_instructions
 
+_ANSWER_NAMES = frozenset("kmnpqrs")
 LIKELY = 0.62
 """Containment from which two texts are taken to stem from one."""
 
@@ -48,6 +49,15 @@ _RELATIVELY_PRIME = re.compile(
 )
 
 
+# "p/q = cos(x) is an irreducible fraction, what is p+q": the request is wrapped around the question.
+_IRREDUCIBLE = re.compile(
+    r"(?:let\s+)?\$?\\?\bd?frac\s*\{?[a-z]\}?\s*\{?[a-z]\}?\s*\$?\s*(?:=|is\b)\s*(?:the\b)?|"
+    r"(?:\b(?:is|be|as)\b)?\s*(?:\ban?\b)?\s*\birreducible fraction\b(?:\s+value of\b)?[,.]?|"
+    r"\b(?:what is|find)(?: the value of)?\s+\$?[a-z]\s*[-+]\s*[a-z]\$?\s*[?.]?\s*\Z",
+    re.IGNORECASE,
+)
+
+
 def without_tail(text: str) -> str:
     """The text without the requests on the form of its answer that stand in its second half.
 
@@ -58,6 +68,8 @@ def without_tail(text: str) -> str:
         if len(shorter) >= 24:
             text = shorter
             break
+    if "irreducible fraction" in text.lower():
+        text = _IRREDUCIBLE.sub(" ", text)
     return _RELATIVELY_PRIME.sub(" ", text)
 
 
@@ -111,8 +123,8 @@ def _share(one: Counter[str], other: Counter[str]) -> float:
 
 
 def _letters(text: Comparable) -> frozenset[str]:
-    """Variables and functions of one letter."""
-    return frozenset(token for token in text.core if len(token) == 1 and token.isalpha())
+    """Variables and functions of one letter, but for those that name parts of an answer (m/n, p+q)."""
+    return frozenset(token for token in text.core if len(token) == 1 and token.isalpha()) - _ANSWER_NAMES
 
 
 def _bare_expression(one: Comparable, other: Comparable) -> bool:

@@ -221,6 +221,13 @@ def test_words_that_only_one_side_knows_do_not_oppose_it() -> None:
     assert relate(prepare(copy), prepare(item))[0] == "same"
 
 
+def test_names_of_an_answers_parts_make_no_sibling() -> None:
+    item = r"Let $M$ be the midpoint of $AB$ in regular tetrahedron $ABCD$. $\frac{p}{q}=\cos(\angle CMD)$ is an "
+    item += r"irreducible fraction, what is the value of $p+q$?"
+    copy = r"Let $M$ be the midpoint of $AB$ in regular tetrahedron $ABCD$. Find the value of $\cos(\angle CMD)$."
+    assert relate(prepare(copy), prepare(item))[0] == "same"
+
+
 def test_a_bare_expression_is_found_inside_another_request() -> None:
     item = r"$\frac{m}{n}$ is the irreducible value of \[3+\frac{1}{3+\frac{1}{3+\frac13}}\], what is $m+n$?"
     copy = r"What is the value of $$3+\frac{1}{3+\frac{1}{3+\frac{1}{3}}}?$$"
