@@ -309,6 +309,7 @@ def job_of(program: Program) -> Frame:
         **job,
         "mode": "calls",
         "entry_point": program.entry_point,
+        "one_instance": program.one_instance,
         "calls": [_packed(c) for c in program.calls],
     }
 

@@ -79,6 +79,9 @@ class Program(_Frozen):
         description="Function to call, or `Solution().method`; None runs the program as a script.",
     )
     calls: tuple[Call, ...] = ()
+    one_instance: bool = Field(
+        default=False, description="Make all calls on one `Solution()`, in place of a new one for each."
+    )
     reply_limit: int = Field(
         default=1 << 20,
         description="Bytes of one call's result; a larger one is not read and equals nothing.",

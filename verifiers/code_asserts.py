@@ -1,8 +1,9 @@
 """Assert-style tests that only compare calls with literals: made in the program's process, judged here.
 
 `assert f(1, [2]) == 3`, `assert f(x=1) is None`, `assert not f([])`, and HumanEval's `check(candidate)` made of
-such lines, need no process for the tests. Values are compared as Python compares them (`True == 1`, a list is no
-tuple), but no table is made of what a program sent: keys that collide by design cost nothing.
+such lines, need no process for the tests; nor does LeetCode's `check(Solution().method)`. Values are compared as
+Python compares them (`True == 1`, a list is no tuple), but no table is made of what a program sent: keys that
+collide by design cost nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import functools
+import re
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
@@ -21,6 +23,7 @@ from sandbox.types import Call
 from verifiers.code_tests import AssertTests
 
 _NOT_THE_PROGRAMS = {*vars(builtins), *sys.stdlib_module_names}
+_ENTRY_POINT = re.compile(r"[A-Za-z_]\w*(\(\))?(\.[A-Za-z_]\w*)?\Z")
 _NUMBERS = (int, float, complex, Decimal, Fraction)
 
 
@@ -62,9 +65,10 @@ def literal_asserts(tests: AssertTests) -> tuple[str, list[LiteralAssert]] | Non
             if len(found) == before:
                 return None
         foreign = set() if called == {entry_point} else _defined(tests.prefix) | _NOT_THE_PROGRAMS
+        bases = {re.split(r"[(.]", name)[0] for name in called}
     except (_NotLiteralError, SyntaxError, ValueError, RecursionError):
         return None
-    if len(called) != 1 or called & foreign:
+    if len(called) != 1 or bases & foreign or "*" in foreign:
         return None
     return called.pop(), found
 
@@ -95,11 +99,12 @@ def _checked(index: int, call: ast.Call, check: ast.FunctionDef) -> Iterator[tup
     passed = call.args[0] if len(call.args) == 1 and not call.keywords else None
     if not (isinstance(call.func, ast.Name) and call.func.id == check.name and plain):
         raise _NotLiteralError
-    if not isinstance(passed, ast.Name) or check.decorator_list:
+    entry_point = ast.unparse(passed) if passed is not None else ""
+    if not _ENTRY_POINT.match(entry_point) or check.decorator_list:
         raise _NotLiteralError
     for node in check.body:
         if isinstance(node, ast.Assert):
-            yield from _assert(index, node, {arguments.args[0].arg: passed.id})
+            yield from _assert(index, node, {arguments.args[0].arg: entry_point})
         elif not (isinstance(node, ast.Pass) or _is_constant(node)):
             raise _NotLiteralError
 

@@ -153,7 +153,9 @@ def from_mbpp(row: Mapping[str, Any]) -> Problem:
 
 def from_leetcode(row: Mapping[str, Any]) -> Problem:
     """A row of rllm's LeetCode set: a preamble of imports, `check(Solution().method)` is the test."""
-    tests = AssertTests(prefix=row["preamble"], tests=(row["tests"],))
+    tests = AssertTests(
+        prefix=row["preamble"], tests=(row["tests"],), entry_point=row.get("entry_point") or None
+    )
     return _problem(row, row["id"], row["prompt"], tests)
 
 

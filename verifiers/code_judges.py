@@ -135,6 +135,7 @@ def _judge_checks(
         tests,
         entry_point=entry_point,
         calls=tuple(check.call for check in checks),
+        one_instance=tests.kind == "asserts",
         # What is much longer than any expected value is no expected value, and need not be read.
         reply_limit=8 * longest + MORE_THAN_EXPECTED,
     )

@@ -170,7 +170,7 @@ def run_calls(job: dict[str, Any]) -> int:
 
     try:
         module = load_module(job["sources"], "solution")
-        find(module, job["entry_point"])
+        target = find(module, job["entry_point"])
     except BaseException as error:
         send({"load": describe(error)})
         return 1
@@ -180,7 +180,9 @@ def run_calls(job: dict[str, Any]) -> int:
         try:
             arguments = codec.unpack(call["args"])
             named = dict(codec.unpack(call["kwargs"]))
-            value = find(module, job["entry_point"])(*arguments, **named)
+            if not job["one_instance"]:
+                target = find(module, job["entry_point"])
+            value = target(*arguments, **named)
             alive.append(value)
             frame = {"value": codec.pack(value)}
             if call.get("after"):

@@ -89,7 +89,9 @@ def test_verdicts(sandbox: FusionSandbox) -> None:
     problem = Problem(id="p", tests={"entry_point": "f", "tests": [{"args": [[2, 1]], "expected": [1, 2]}]})
     assert verifier.verify("```python\ndef f(x): return sorted(x)\n```", problem).correct
     assert verifier.verify("```python\ndef f(x): return x\n```", problem).status == "incorrect"
-    asserts = Problem(id="a", tests=["assert f([2, 1]) == [1, 2]"])
+    literal = Problem(id="l", tests=["assert f([2, 1]) == [1, 2]"])
+    assert verifier.verify("```python\ndef f(x): return sorted(x)\n```", literal).correct
+    asserts = Problem(id="a", tests=["assert f([2, 1]) == sorted([1, 2])"])
     assert verifier.verify("```python\ndef f(x): return sorted(x)\n```", asserts).status == "error"
 
 

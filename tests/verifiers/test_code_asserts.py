@@ -78,6 +78,7 @@ NOT_LITERAL = [
     "assert f(1) == g(2)", "assert f(f(1)) == 1", "assert sorted(f(1)) == [1]", "x = 1\nassert f(x) == 1",
     "assert f(1) < 2", "assert f(*[1]) == 2", "assert f(1) is 2", "for i in range(3): assert f(i) == i",
     "import math\nassert f(1) == 2", "def check(c):\n    assert c(1) == 1", "assert True",
+    "def check(c):\n    assert c(1) == 1\ncheck(f(1))", "def check(c):\n    assert c(1) == 1\ncheck(a.b.c)",
     "def check(c):\n    x = 1\n    assert c(1) == x\ncheck(f)", "assert f(1) == 1\nassert g(1) == 1",
     "assert f(1) == 2 == 2", "assert f.g(1) == 2", "assert len(f(1)) == 2",
 ]  # fmt: skip
@@ -95,6 +96,18 @@ def test_calls_against_literals_are_read(source: str, relations: list[tuple[str,
 def test_whatever_is_more_than_that_is_left_to_the_tests_own_process(source: str) -> None:
     ast.parse(source)
     assert literal_asserts(AssertTests(tests=(source,))) is None
+
+
+def test_a_method_is_bound_once_for_all_asserts(verifier: CodeVerifier) -> None:
+    """As in the tests themselves: what a call leaves in the instance is there for the next."""
+    check = "def check(c):\n    assert c(n=1) == 1\n    assert c(n=1) == 2\ncheck(Solution().f)"
+    tests = AssertTests(tests=(check,), prefix="from math import *\n", entry_point="Solution().f")
+    assert literal_asserts(tests) is not None
+    assert literal_asserts(tests.model_copy(update={"entry_point": None})) is None
+    source = "class Solution:\n    k = 0\n    def f(self, n):\n        self.k += n\n        return self.k\n"
+    problem = Problem(id="p", tests=tests.model_dump(mode="json"))
+    assert verifier.verify(f"```python\n{source}```", problem).correct
+    assert not verifier.verify(f"```python\n{source.replace('return self.k', 'return n')}```", problem).correct
 
 
 def test_names_of_the_tests_own_are_no_entry_points() -> None:
