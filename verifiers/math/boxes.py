@@ -114,20 +114,8 @@ def last_boxes(text: str) -> Extraction | None:
         text, group[-1].end
     ):
         return Extraction(None, "boxed", "the box is denied")
-    if len(group) == 1:
-        group = _row_of_boxes(text, boxes)
     contents = list(dict.fromkeys(box.content.strip() for box in group))
     before = _VALUE_OR.search(text[max(0, group[0].start - 40) : group[0].start])
     after = _OR_VALUE.match(text[group[-1].end : group[-1].end + 60])
     contents += [alternative.group("value") for alternative in (before, after) if alternative]
     return Extraction(", ".join(contents), "boxed", position=group[-1].end)
-
-
-def _row_of_boxes(text: str, boxes: list[Box]) -> list[Box]:
-    """The last box, or three and more that stand in one line with nothing between them: a choice left open."""
-    row = [boxes[-1]]
-    for earlier in reversed(boxes[:-1]):
-        if text[earlier.end : row[0].start].strip(" $\t,;"):
-            break
-        row.insert(0, earlier)
-    return row if len(row) > 2 else [boxes[-1]]
