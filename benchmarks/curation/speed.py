@@ -5,17 +5,24 @@
 CPU seconds are those of this process and its children (the verifier workers). The gold check is measured on
 distinct golds only, as the stage asks for each gold once, and per row of the set; the peer is math-verify's
 `verify(parse(gold), parse(answer))` on the same gold and wrong answers. The duplicates stage is measured end to
-end, from text to groups; the peer is datasketch's MinHash and MinHashLSH with as many permutations over the same
-5-grams.
+end, from text to groups; the peers are datasketch's MinHash and MinHashLSH with as many permutations over the same
+5-grams, its MinHashLSH fed with our signatures, and text-dedup's command (word 5-grams) where it is installed; its
+time holds that of starting it and of reading the rows.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from curation.answers import answer_type, canonical, wrong_answers
 from curation.compare import Comparable
@@ -24,6 +31,7 @@ from curation.duplicates import find_duplicates
 from curation.files import read_jsonl
 from curation.gold import GoldCheck
 from curation.kinds import kinds_of
+from curation.minhash import MinHasher
 from curation.row import Row
 from curation.text import repair, strip_instructions
 
@@ -68,6 +76,35 @@ def peer_duplicates(texts: list[str]) -> None:
         lsh.insert(str(number), signature)
 
 
+def peer_index(texts: list[str]) -> None:
+    """datasketch's index alone: the signatures are ours."""
+    from datasketch import LeanMinHash, MinHashLSH
+
+    hasher = MinHasher(seed=1)
+    lsh = MinHashLSH(num_perm=hasher.bands * hasher.rows, params=(hasher.bands, hasher.rows))
+    for at in range(0, len(texts), 512):
+        signatures = hasher.minima([Comparable.of(text).squeezed for text in texts[at : at + 512]])
+        for offset, values in enumerate(signatures.astype(np.uint64)):
+            signature = LeanMinHash(seed=1, hashvalues=values, scheme="legacy")
+            lsh.query(signature)
+            lsh.insert(at + offset, signature, check_duplication=False)
+
+
+def peer_text_dedup(texts: list[str]) -> None:
+    """text-dedup's MinHash command with as many bands and rows."""
+    with TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows.jsonl"
+        rows.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+        options = {
+            "path": "json", "data_files": rows, "split": "train", "column": "text", "output": f"{folder}/out",
+            "num_perm": 48, "b": 12, "r": 4, "ngram": 5, "min_length": 1, "num_proc": 1, "hash_func": "xxh3",
+            "hash_bits": 32, "cache_dir": f"{folder}/cache",
+        }  # fmt: skip
+        command = [sys.executable, "-m", "text_dedup.minhash"]
+        command += [str(part) for name, value in options.items() for part in (f"--{name}", value)]
+        subprocess.run(command, check=True, capture_output=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -92,6 +129,9 @@ def main() -> None:
         "duplicates, end to end", len(raw), lambda: find_duplicates(texts, texts.__getitem__), "goal 10,000"
     )
     measure("  peer: datasketch, candidates only", 4000, lambda: peer_duplicates(texts[:4000]))
+    measure("  its index with our signatures", len(raw), lambda: peer_index(texts))
+    if find_spec("text_dedup"):
+        measure("  peer: text-dedup", len(raw), lambda: peer_text_dedup(texts))
     items = [
         row["problem"]
         for name in ("polaris_aime24", "polaris_aime25", "math500_oai", "polaris_amc23", "olympiadbench_rllm")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasketch import MinHash
+from datasketch import LeanMinHash, MinHash, MinHashLSH
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +81,25 @@ def test_minhash_estimates_jaccard_as_datasketch_does() -> None:
     assert len(errors) > 100
     assert np.std(errors) < 1.5 * np.std(their_errors)
     assert abs(np.mean(errors)) < 0.02
+
+
+def test_candidates_are_those_of_datasketchs_index_for_the_same_signatures() -> None:
+    texts = [Comparable.of(row["problem"]).squeezed for row in shared_rows("raw/svamp.jsonl.gz")]
+    hasher = MinHasher(seed=1)
+    index = MinHashLSH(num_perm=hasher.bands * hasher.rows, params=(hasher.bands, hasher.rows))
+    theirs = set()
+    for number, values in enumerate(hasher.minima(texts).astype(np.uint64)):
+        signature = LeanMinHash(seed=1, hashvalues=values, scheme="legacy")
+        theirs.update((int(other), number) for other in index.query(signature))
+        index.insert(number, signature)
+    ours = set()
+    for keys in hasher.band_keys(texts).T.tolist():
+        buckets: dict[int, list[int]] = {}
+        for number, key in enumerate(keys):
+            ours.update((other, number) for other in buckets.get(key, ()))
+            buckets.setdefault(key, []).append(number)
+    assert ours == theirs
+    assert len(ours) > 1000
 
 
 @given(st.lists(st.text(alphabet="abcd123", max_size=12), min_size=1, max_size=8))
