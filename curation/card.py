@@ -8,7 +8,7 @@ from pathlib import Path
 
 from curation.balance import pass_rate
 from curation.config import CurateConfig
-from curation.funnel import funnel_markdown, histogram_text
+from curation.funnel import funnel_markdown, histogram_text, share_text
 from curation.row import read_rows
 from curation.stage import StageReport
 from curation.statistics import mean_interval
@@ -62,6 +62,8 @@ def write_card(
         ),
         "## What happened to the rows",
         funnel_markdown(reports),
+        "![Share of the rows that each stage dropped](drops.svg)",
+        "Intervals are those of the share in what these rows were drawn from (Wilson).",
         "## What is in it",
         _counts("verifier", verifiers, count),
         _counts("answer type", answer_types, count),
@@ -80,9 +82,8 @@ def _measured(config: CurateConfig, rates: list[float]) -> str:
     model = config.engine.model if config.engine is not None else "a model given by the caller"
     mean = sum(rates) / len(rates)
     text = (
-        f"Measured with {model}, {config.difficulty.mode} with at most {config.difficulty.rollouts} "
-        f"rollouts per "
-        f"problem at temperature {config.sampling.temperature:g}, top-p {config.sampling.top_p:g}, "
+        f"Measured with {model}, {config.difficulty.mode} with at most {config.difficulty.at_most} "
+        f"rollouts per problem at temperature {config.sampling.temperature:g}, top-p {config.sampling.top_p:g}, "
         f"at most {config.sampling.max_tokens} tokens. Mean pass rate {mean:.3f}"
     )
     if len(rates) > 1:
@@ -98,5 +99,5 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _counts(name: str, counts: Counter[str], total: int) -> str:
-    rows = [[key, f"{value:,}", f"{value / max(total, 1):.1%}"] for key, value in counts.most_common()]
-    return _table([name, "problems", "share"], rows)
+    rows = [[key, f"{value:,}", share_text(value, total)] for key, value in counts.most_common()]
+    return _table([name, "problems", "share (95 % interval)"], rows)

@@ -30,7 +30,10 @@ class SourceConfig(_Settings):
         description="Where the fields stand: problem, answer, solution, options, tests, id, meta, each as a "
         "dotted path such as reward_model.ground_truth; fields left out are found by their usual names.",
     )
-    split: str | None = Field(default=None, description="Split of a hub data set; by default train.")
+    split: str | None = Field(
+        default=None,
+        description="Split of a hub data set, or of a folder of several that `datasets` saved; by default train.",
+    )
     licence: str = Field(default="", description="Licence of the source, for the data card.")
     verifier: str = Field(default="", description="Verifier of its problems; empty takes the run's.")
     limit: int | None = Field(default=None, ge=1, description="Rows read from it at most; by default all.")

@@ -4,9 +4,9 @@ Two texts are *near* duplicates when they hold the same numbers and nearly the s
 (or the same ones, asked for in other words). The same text with other numbers is a *variant* of a template:
 another problem, and kept. Numbers are part of every band key, so variants never even meet as candidates.
 
-The buckets are those of MinHashLSH (datasketch gives the same candidates for the same signatures); they are found by
-sorting one band's keys at a time from disk, since an index that holds every row's keys as objects in memory takes
-gigabytes for a million rows.
+The buckets are those of MinHashLSH (datasketch gives the same candidates for the same signatures); they are found
+by sorting one band's keys at a time from disk, since an index that holds every row's keys as objects in memory
+takes gigabytes for a million rows.
 
 Memory: 8 bytes per row and hash while one hash column is sorted; texts of candidates are read back from disk.
 """

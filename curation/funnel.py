@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from curation.stage import StageReport
+from curation.statistics import wilson
 
 REASONS_SHOWN = 6
 
@@ -41,12 +42,26 @@ def funnel_table(reports: Sequence[StageReport]) -> Table:
     return table
 
 
+def share_text(count: int, of: int) -> str:
+    """A share with its 95 % interval (Wilson); a dash where there is nothing to be a share of."""
+    if of == 0:
+        return "-"
+    low, high = wilson(count, of)
+    return f"{count / of:.2%} ({low:.2%} to {high:.2%})"
+
+
 def funnel_markdown(reports: Sequence[StageReport]) -> str:
     """The funnel as a Markdown table, every reason on it."""
-    lines = ["| stage | entered | dropped | kept | why |", "|---|---:|---:|---:|---|"]
+    lines = [
+        "| stage | entered | dropped | share (95 % interval) | kept | why |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
     for report in reports:
         why = reasons_text(report, shown=1000).replace("|", "\\|")
-        lines.append(f"| {report.name} | {report.entered:,} | {report.dropped:,} | {report.kept:,} | {why} |")
+        share = share_text(report.dropped, report.entered)
+        lines.append(
+            f"| {report.name} | {report.entered:,} | {report.dropped:,} | {share} | {report.kept:,} | {why} |"
+        )
     return "\n".join(lines)
 
 
@@ -77,29 +92,3 @@ def histogram_text(counts: Sequence[int], width: int = 40) -> str:
         bar = "█" * round(width * count / most) or ("▏" if count else "")
         lines.append(f"{bin / len(counts):.1f}-{(bin + 1) / len(counts):.1f} {count:>7,} {bar}")
     return "\n".join(lines)
-
-
-def histogram_svg(before: Sequence[int], after: Sequence[int]) -> str:
-    """Two histograms of pass rates in one picture: grey before the keep band, blue in the set."""
-    width, height, left, bottom = 640, 240, 56, 204
-    most = max([*before, *after, 1])
-    step = (width - left - 16) / len(before)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
-        'font-size="11" fill="#444">',
-        f'<text x="{left}" y="16">problems by pass rate: grey before the keep band, blue in the set</text>',
-        f'<text x="{left - 6}" y="36" text-anchor="end">{most:,}</text>',
-        f'<text x="{left - 6}" y="{bottom}" text-anchor="end">0</text>',
-        f'<line x1="{left}" y1="{bottom}" x2="{width - 16}" y2="{bottom}" stroke="#999"/>',
-    ]
-    for bin, counts in enumerate(zip(before, after, strict=True)):
-        x = left + bin * step
-        for count, colour, offset in zip(counts, ("#c8c8c8", "#2f6db5"), (0.08, 0.48), strict=True):
-            tall = (bottom - 32) * count / most
-            parts.append(
-                f'<rect x="{x + offset * step:.1f}" y="{bottom - tall:.1f}" width="{0.38 * step:.1f}" '
-                f'height="{tall:.1f}" fill="{colour}"><title>{count:,}</title></rect>'
-            )
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{bin / len(before):g}</text>')
-    parts.append(f'<text x="{width - 16}" y="{bottom + 16}" text-anchor="middle">1</text></svg>')
-    return "\n".join(parts) + "\n"

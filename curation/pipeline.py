@@ -31,7 +31,8 @@ from curation.config import CurateConfig
 from curation.dataset import load_curated, write_curated
 from curation.difficulty import Sampler
 from curation.files import atomic_write, canonical_json, digest, file_digest, locked, read_jsonl
-from curation.funnel import histogram, histogram_svg, print_funnel
+from curation.funnel import histogram, print_funnel
+from curation.plots import drops_svg, histogram_svg
 from curation.progress import StageProgress
 from curation.rollouts import RolloutStore
 from curation.row import Row, lightened, read_rows, write_rows
@@ -377,6 +378,7 @@ def _finish(config: CurateConfig, work: _Work, drawn: int, console: Console | No
         "histogram_after": after,
     }
     atomic_write(config.output / "funnel.json", json.dumps(funnel, indent=1, ensure_ascii=False) + "\n")
+    atomic_write(config.output / "drops.svg", drops_svg(work.reports))
     if before:
         atomic_write(config.output / "difficulty.svg", histogram_svg(before, after))
     settings = config.model_dump(mode="json")

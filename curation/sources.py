@@ -11,13 +11,16 @@ import io
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from curation.files import open_binary
 from verifiers import InputError
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,26 +199,79 @@ def _batches(batches: Iterable[Any]) -> Numbered:
 
 
 def read_xml(path: Path) -> Numbered:
-    """XML: the elements that repeat most are the rows; attributes and child texts are the fields."""
-    from xml.etree import ElementTree
+    """XML: the elements that repeat most are the rows; attributes and children are the fields, nested as they are.
 
+    The file is read twice, an element in memory at a time.
+    """
     with open_binary(path) as stream:
         head = stream.read(1 << 16)
     if b"<!ENTITY" in head:
         raise InputError(f"{path}: declares XML entities, which are not read (they can grow without bound)")
+    counts: dict[str, int] = {}
+    for element, depth in _xml_elements(path):
+        if depth and (len(element) or element.attrib):
+            counts[element.tag] = counts.get(element.tag, 0) + 1
+    if not counts:
+        return
+    # Of equals, the outermost one: its children repeat as often as it does.
+    most = max(counts.values())
+    equals = {tag for tag, count in counts.items() if count == most}
+    number = 0
+    for element, outer in _xml_elements(path, equals):
+        if outer and element.tag in equals:
+            number += 1
+            fields = _xml_fields(element)
+            yield number, fields if isinstance(fields, dict) else {element.tag: fields}
+
+
+def _xml_elements(path: Path, rows: Collection[str] = ()) -> Iterator[tuple[Element, bool]]:
+    """Elements as they end, and whether they stand in no other one of `rows`; each is emptied after its use."""
+    from xml.etree import ElementTree
+
     with open_binary(path) as stream:
+        open_elements: list[Element] = []
+        inside = 0
         try:
-            root = ElementTree.parse(stream).getroot()
+            for event, element in ElementTree.iterparse(stream, events=("start", "end")):
+                if event == "start":
+                    open_elements.append(element)
+                    inside += element.tag in rows
+                    continue
+                open_elements.pop()
+                inside -= element.tag in rows
+                yield element, bool(open_elements) and not inside
+                if not inside and open_elements:
+                    _xml_empty(element, open_elements[-1], keep=not rows)
         except ElementTree.ParseError as error:
             raise InputError(f"{path}: not XML ({error})") from None
-    counts: dict[str, int] = {}
-    for element in root.iter():
-        if len(element) or element.attrib:
-            counts[element.tag] = counts.get(element.tag, 0) + 1
-    tag = max(counts, key=lambda name: counts[name], default=root.tag)
-    for number, element in enumerate(root.iter(tag), 1):
-        children = {child.tag: "".join(child.itertext()).strip() for child in element}
-        yield number, {**element.attrib, **children}
+
+
+def _xml_empty(element: Element, parent: Element, *, keep: bool) -> None:
+    """Free what an element holds; `keep` leaves a shell to its parent, which is then known to have children."""
+    if keep and len(parent) == 1:
+        element.clear()
+    else:
+        parent.remove(element)
+
+
+def _xml_fields(element: Element) -> Any:
+    """Attributes and children as a mapping, a tag that repeats as a list; text where there are neither."""
+    text = "".join(element.itertext()).strip()
+    own = (element.text or "").strip() + "".join((child.tail or "").strip() for child in element)
+    if not element.attrib and (not len(element) or own):
+        return text
+    fields: dict[str, Any] = dict(element.attrib)
+    for child in element:
+        value = _xml_fields(child)
+        if child.tag not in fields:
+            fields[child.tag] = value
+        elif isinstance(fields[child.tag], list):
+            fields[child.tag].append(value)
+        else:
+            fields[child.tag] = [fields[child.tag], value]
+    if own or not len(element):
+        fields["text"] = text
+    return fields
 
 
 def read_hub(name: str, split: str | None) -> Numbered:
@@ -279,13 +335,26 @@ def files_of(location: str) -> list[Path]:
     return []
 
 
+def _saved_split(location: str, split: str | None) -> str:
+    """The folder of the wanted split where `datasets` saved several; any other location as it is."""
+    folder = Path(location).expanduser()
+    listed = folder / "dataset_dict.json"
+    if not listed.is_file():
+        return location
+    splits = json.loads(listed.read_text())["splits"]
+    wanted = split or "train"
+    if wanted not in splits:
+        raise InputError(f"{location}: no split {wanted!r}; set split to one of {', '.join(splits)}")
+    return str(folder / wanted)
+
+
 def read_source(location: str, split: str | None = None) -> Numbered:
     """Rows of one input: a file, a folder, a glob, or a hub data set. Positions count through all its files.
 
     Raises:
         InputError: there is nothing of that name, or its format is unknown.
     """
-    files = files_of(location)
+    files = files_of(_saved_split(location, split))
     if not files:
         looks_like_a_path = location.startswith(("/", ".", "~")) or bool(Path(location.split(":")[0]).suffix)
         if looks_like_a_path or location.count("/") > 1:
