@@ -237,6 +237,10 @@ class DockerSandbox:
     ) -> Execution:
         """Run `program`; as `LocalSandbox.run`."""
         limits = limits or Limits()
+        if limits.processes > 1:
+            raise SandboxError(
+                "containers run single processes; `processes` needs the local tier `namespaces`"
+            )
         stdin = program.stdin
         stdin = stdin.encode("utf-8", "surrogatepass") if isinstance(stdin, str) else stdin
         job = job_of(program)

@@ -273,7 +273,8 @@ class LocalSandbox:
             return Zygote(tier, self._packages if flavour == "packages" else {})
         if tier != "namespaces":
             raise SandboxError(
-                f"programs that start processes need the tier `namespaces` or Docker, not `{tier}`"
+                f"programs that start processes need the tier `namespaces`: `{tier}` can't limit what they "
+                "use together"
             )
         return Zygote(tier, {}, languages.trees())
 

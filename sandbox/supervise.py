@@ -160,13 +160,15 @@ def _bubblewrap(packages: dict[str, str]) -> list[str]:
     links = [path for path in ("/lib", "/lib64", "/bin") if Path(path).is_symlink()]
     for link in links:
         command += ["--symlink", str(Path(link).readlink()), link]
-    for tree in dict.fromkeys(map(os.path.realpath, trees)):
+    bound = tuple(dict.fromkeys(map(os.path.realpath, trees)))
+    for tree in bound:
         command += ["--ro-bind", tree, tree]
         masked = Path(tree) / "site-packages"
         if masked.is_dir():
             command += ["--tmpfs", str(masked)]
+    there = (*links, *(f"{tree}/" for tree in bound))
     for tree in trees:
-        if os.path.realpath(tree) != tree and not tree.startswith(tuple(links)):
+        if os.path.realpath(tree) != tree and not tree.startswith(there):
             command += ["--symlink", os.path.realpath(tree), tree]
     for tree in packages.values():
         command += ["--ro-bind", tree, tree]

@@ -93,16 +93,19 @@ class Zygote:
             if data == b"stop":
                 # It came when the run had already ended.
                 continue
-            request = json.loads(data)
-            try:
-                answer = self.run(request, descriptors)
-            except OSError as error:
-                answer = {"failed": f"{type(error).__name__}: {error}"}
-            finally:
-                for descriptor in descriptors:
-                    with contextlib.suppress(OSError):
-                        os.close(descriptor)
-            self.control.send(json.dumps(answer).encode())
+            # In no variable: the next program can read this frame, and is told nothing of the one before.
+            self.control.send(self._answer(data, descriptors))
+
+    def _answer(self, data: bytes, descriptors: list[int]) -> bytes:
+        try:
+            answer = self.run(json.loads(data), descriptors)
+        except OSError as error:
+            answer = {"failed": f"{type(error).__name__}: {error}"}
+        finally:
+            for descriptor in descriptors:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
+        return json.dumps(answer).encode()
 
     def run(self, request: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         """One run from fork to the last trace gone; OSError where the kernel gave no process."""
@@ -218,6 +221,8 @@ class Zygote:
             self._lock_up(given)
             payload = json.loads(_read_all(JOB))
             self.ledger.begin(LEDGER)
+            # The map holds a copy of its descriptor, at the first free number.
+            os.close(JOB)
             # The function that `random.seed` ends up in.
             _random.Random.seed(_GENERATOR)
             code = entry.run(payload)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import pydantic
 import pytest
 
 from sandbox.containers import DockerSandbox
 from sandbox.tiers import attack
 from sandbox.types import Call, Limits, Program, SandboxError, Suite
 
+docker = pytest.importorskip("docker")
 pytestmark = pytest.mark.docker
+ROOT = Path(__file__).parents[2]
 IMAGE = os.environ.get("RLVR_SANDBOX_IMAGE", "python:3.12-slim")
 QUICK = Limits(cpu=2, wall=10, memory=256 << 20)
 
@@ -70,6 +75,41 @@ def test_a_container_that_vanishes_is_replaced(sandbox: DockerSandbox) -> None:
     for container in containers(sandbox):
         container.remove(force=True)
     assert sandbox.run(Program(source="print(2)"), QUICK).stdout == "2\n"
+
+
+def test_the_local_sandbox_inside_a_container_without_rights(sandbox: DockerSandbox) -> None:
+    """As in a Kubernetes pod: no capabilities, an unprivileged user, Docker's own system call profile."""
+    packages = Path(pydantic.__file__).parents[1]
+    script = (
+        "import sys\nif sys.version_info[:2] != tuple(map(int, sys.argv[1:])): sys.exit('another Python')\n"
+        "from sandbox import LocalSandbox, Program\nfrom sandbox.tiers import attack\n"
+        "with LocalSandbox(1) as sandbox:\n"
+        "    print(sandbox.tier, attack(sandbox), sandbox.run(Program(source='print(6 * 7)')).stdout)\n"
+    )
+    try:
+        said = sandbox._client.containers.run(
+            IMAGE,
+            ["python3", "-B", "-c", script, *map(str, sys.version_info[:2])],
+            user="65534:65534",
+            cap_drop=["ALL"],
+            network_mode="none",
+            volumes={
+                str(ROOT): {"bind": "/repo", "mode": "ro"},
+                str(packages): {"bind": "/packages", "mode": "ro"},
+            },
+            environment={"PYTHONPATH": "/repo:/packages"},
+            remove=True,
+        )
+    except docker.errors.ContainerError as error:
+        if b"another Python" in error.stderr:
+            pytest.skip("the image has another Python than the packages here")
+        raise
+    assert said.decode().split() == ["landlock", "[]", "42"]
+
+
+def test_processes_are_refused_by_name(sandbox: DockerSandbox) -> None:
+    with pytest.raises(SandboxError, match="namespaces"):
+        sandbox.run(Program(source="pass"), Limits(processes=4))
 
 
 def test_closing_removes_every_container() -> None:

@@ -249,6 +249,16 @@ def test_a_sandbox_travels_to_another_process_as_its_settings(sandbox: LocalSand
         assert script(copy, "print(2)").stdout == "2\n"
 
 
+def test_processes_run_where_they_can_be_limited_and_are_refused_elsewhere(sandbox: LocalSandbox) -> None:
+    source = "import os\npid = os.fork()\nif pid == 0: os._exit(5)\nprint(os.waitpid(pid, 0)[1] >> 8)"
+    limits = QUICK.model_copy(update={"processes": 8})
+    if sandbox.tier == "namespaces":
+        assert script(sandbox, source, limits=limits).stdout == "5\n"
+    else:
+        with pytest.raises(SandboxError, match=f"need the tier `namespaces`.*`{sandbox.tier}`"):
+            script(sandbox, source, limits=limits)
+
+
 def test_an_unsafe_sandbox_must_be_asked_for() -> None:
     with pytest.raises(SandboxError, match="allow_unsafe"):
         LocalSandbox(1, tier="none")

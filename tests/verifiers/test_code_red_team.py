@@ -26,6 +26,11 @@ TESTS: dict[str, Any] = {
         "entry_point": "solve",
         "tests": ["assert solve([5, 1, 4], 2) == [4, 5]", "assert abs(len(solve([2, 9], 1)) - 1) < 1e-6"],
     },
+    "literal": {
+        "kind": "asserts",
+        "tests": ["assert solve([5, 1, 4], 2) == [4, 5]", "assert solve([2, 9], 1) == [9]", "assert not solve([], 0)"],
+    },
+    "table": {"kind": "asserts", "tests": ["assert solve([1], 1) == {1: {2}, (3, 4): 5, 'x': None}"]},
     "close": {
         "kind": "asserts",
         "tests": [
@@ -92,6 +97,21 @@ ATTACKS: list[tuple[str, str, str]] = [
     ("calls", "a dict with two spellings of a key", "def solve(*_): return {1: 4, '1': 5}"),
     ("asserts", "a generator without an end", "def solve(*_):\n    while True: yield 4"),
     ("asserts", "a value larger than a message may be", "def solve(*_): return 'x' * (80 << 20)"),
+    # Asserts that are judged without a process of their own.
+    ("literal", "an object that is everything", EVERYTHING),
+    ("table", "an object that is everything", EVERYTHING),
+    ("literal", "a list that equals all", "class L(list):\n    def __eq__(self, other): return True\n    __hash__ = None\n"
+     "    def __len__(self): return 2\ndef solve(*_): return L([0, 0])"),
+    ("literal", "answers before the calls", SEND + "[send({'value': v}) for v in ([9], [4, 5], [])]\nos._exit(0)\n" + WRONG),
+    ("literal", "more answers than calls", SEND + RIGHT + "\nsend({'ready': 1})\n[send({'value': []}) for _ in range(9)]"),
+    ("literal", "handles of objects that are not there", SEND + "[send({'value': {'o': ['list', n]}}) for n in range(3)]\n" + WRONG),
+    ("table", "a dict whose keys collide", "def solve(*_): return {k * ((1 << 61) - 1): k for k in range(1, 3000)}"),
+    ("table", "a dict that has a key three times", SEND + "send({'value': {'d': [['x', None]] * 3}})\n" + WRONG),
+    ("table", "keys that are sets of colliding numbers",
+     "def solve(*_): return {frozenset(k * ((1 << 61) - 1) for k in range(1, 2000)): 1, 2: 2, 3: 3}"),
+    ("literal", "the expected values hunted in memory", "import gc, sys\ndef solve(nums, k):\n    seen, f = [], sys._getframe()\n"
+     "    while f: seen += [*f.f_locals.values()]; f = f.f_back\n    seen += gc.get_objects()\n"
+     "    return next((o for o in seen if type(o) is list and o and len(o) == k and sorted(nums)[-k:] == o), -1)"),
     # What the interpreter shares with its harness.
     ("calls", "the harness's encoder replaced", "import gc\nfor o in gc.get_objects():\n"
      "    if type(o) is dict and 'pack' in o and 'unpack' in o:\n        o['pack'] = lambda *a: True\n" + WRONG),
@@ -164,6 +184,8 @@ def test_honest_programs_pass_the_same_tests(verifier: CodeVerifier) -> None:
     honest = {
         "calls": RIGHT,
         "asserts": RIGHT,
+        "literal": RIGHT,
+        "table": "def solve(*_): return {1: {2}, (3, 4): 5, 'x': None}",
         "close": "def solve(x): return x ** 0.5",
         "typed": RIGHT,
         "stdio": "input(); print(sum(map(int, input().split())))",
