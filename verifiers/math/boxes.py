@@ -83,7 +83,9 @@ _NEGATED = re.compile(
     r"|\bif\b[^.\n]{0,30}\bwere\s*(?:equal to\s*)?[$\s]*$"
 )
 DENIED_AFTER = re.compile(
-    r"(?i)[\s$).]*(?:is|was|would be)\s+(?:wrong|incorrect|false|not\s+(?:the|correct|right|a|an|true)\b)"
+    r"(?i)[\s$).]*(?:(?:is|was|would be)\s+(?:wrong|incorrect|false|rejected|extraneous|impossible|invalid"
+    r"|too (?:small|large|big)|not\s+(?:the|correct|right|a|an|true|valid|possible)\b)"
+    r"|(?:does(?:n't| not)) (?:work|satisfy|hold)|fails\b)"
 )
 _VALUE_OR = re.compile(
     r"(?i)(?P<value>[-+]?\d[\d.,/]*)[$\s]*,?\s*\bor\b[$\s]*(?:maybe |perhaps |possibly )?[$\s]*$"

@@ -68,6 +68,10 @@ def _answer_colon(text: str) -> Extraction | None:
 
 
 _JUDGING = re.compile(r"(?i)\W*(?:not\s+)?(?:correct|wrong|right|incorrect)\b(?!\s*(?:option|choice|answer))")
+_SUPPOSED = re.compile(
+    r"(?i)\b(?:(?:if|suppose|assume|assuming|whether)(?: that)?(?: the| our| my| this)?"
+    r"|wrong|incorrect|false|mistaken|first|initial|previous|tempting|naive)\s*$"
+)
 _PHRASES_TRIED = 50
 
 
@@ -76,6 +80,11 @@ def _last_phrase(pattern: re.Pattern[str], text: str, rule: str) -> Extraction |
     empty: Extraction | None = None
     for phrase in reversed(deque(pattern.finditer(text), maxlen=_PHRASES_TRIED)):
         if _JUDGING.match(text, phrase.end()):
+            continue
+        if _SUPPOSED.search(text[max(0, phrase.start() - 40) : phrase.start()]):
+            empty = empty or Extraction(
+                None, rule, "the answer is only supposed, or called wrong", phrase.start()
+            )
             continue
         found = _after(phrase, text, rule)
         if found.answer is not None or found.reason != _NOTHING:

@@ -152,10 +152,17 @@ def _is_interval(node: Node) -> bool:
 
 def _as_union(node: Group, other: Call | Group) -> Node:
     """Intervals one after the other, or bounds such as x < 1, x > 2, beside a union, are that union."""
-    if not (isinstance(other, Call) and other.head == "union") or len(node.items) < 2:
+    if not (isinstance(other, Call) and other.head in ("union", "difference")) or len(node.items) < 2:
         return node
-    if len(node.items) == 2 and all(isinstance(item, Relation) for item in node.items):
-        return Logic("or", node.items)
+    relations = [item for item in node.items if isinstance(item, Relation)]
+    if len(relations) == len(node.items) and not any(
+        set(item.operators) <= {"=", "in"} for item in relations
+    ):
+        # x < 1, x > 2 are alternatives; a chain or an exclusion goes with the rest.
+        bounds = len(relations) == 2 and all(
+            item.operators[0] != "!=" and len(item.terms) == 2 for item in relations
+        )
+        return Logic("or" if bounds else "and", node.items)
     if not all(_is_interval(item) for item in node.items):
         return node
     union = node.items[0]

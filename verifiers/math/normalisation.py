@@ -127,6 +127,7 @@ _ONE_LINE = re.compile(
 )
 _BARRED_LETTER = re.compile(r"\\overline\s*\{\s*([A-Za-z])\s*\}")
 _MEASURE = re.compile(r"(?<![A-Za-z\\])m\s*\\angle(?![A-Za-z])")
+_LINE_NAME = re.compile(r"^(?:[lLCE]|\\ell)(?:_\{?\d\}?)?\s*:\s*(?=[^:]*[xy][^:]*=[^:]*$)")
 _RUPEES = re.compile(r"(?:\\text\s*\{\s*)?\bRs\.\s*\}?\s*(?=\d)")
 _PART = re.compile(r"\\text\s*\{\s*\((?:[a-e]|i{1,3}|iv|v|\d)\)\s*\}")
 # ^{5}C_{2} and {}_5C_2.
@@ -241,6 +242,8 @@ def _restructured(text: str) -> str:
         text = _UNION_LETTER.sub(r"\\cup ", text)
     if text.startswith("<") and (angled := _ANGLED.fullmatch(text)) is not None:
         text = "\\langle " + angled[1] + "\\rangle "
+    if ":" in text:
+        text = _LINE_NAME.sub("", text)
     return _INDEXED.sub(r"\1_\2", text)
 
 

@@ -212,7 +212,10 @@ class _Parser(Powers):
                 self.position += 1
                 node = Call("mod", (node, self.signed_power()))
             elif (scale := self.scale()) is not None:
-                node = Call("mul", (node, Num(Fraction(scale))))
+                number = Num(Fraction(scale))
+                if isinstance(node, Quantity):
+                    return Quantity(Call("mul", (node.value, number)), node.unit)
+                node = Call("mul", (node, number))
             elif self.text_in({"to"}) and isinstance(node, Num):
                 # "2 to 3" is a ratio.
                 self.position += 1

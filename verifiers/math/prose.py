@@ -69,6 +69,9 @@ _HEDGE = re.compile(
 )
 
 
+_COEFFICIENT = re.compile(r"\d\s*\*?\s*[A-Za-z]\s*$")
+
+
 def _after_verb(sentence: str) -> str | None:
     """The value in "the number of points is 19": what stands behind the last verb, if it is all there is."""
     if _HEDGE.search(sentence):
@@ -87,12 +90,34 @@ def _after_verb(sentence: str) -> str | None:
             return None if _NUMBER.search(before) and len(spans) > 1 else content.strip()
     cut = last_of(_VERB.finditer(sentence))
     if cut is not None and readable(sentence[cut.end() :]):
+        if cut.group() == "=" and _COEFFICIENT.search(sentence[: cut.start()]):
+            # "the solution of 2x = 10" is no 10.
+            return None
         value = len(sentence) - len(sentence[cut.end() :].lstrip(" $"))
         return None if _modified(sentence, value, len(sentence)) else sentence[cut.end() :].strip()
     numbers = list(_NUMBER.finditer(sentence))
     if len(numbers) != 1 or _modified(sentence, numbers[0].start(), numbers[0].end()):
         return None
     return numbers[0].group().strip()
+
+
+_UNSOUND = re.compile(
+    r"(?i)\b(?:wrong|incorrect|reject(?:ed|s)?|extraneous|contradiction|impossible|invalid|except|depends on"
+    r"|(?:does|do)(?: not|n't) (?:work|satisfy|hold)|not (?:a|an|the) (?:solution|root|answer)"
+    r"|too (?:small|large|big|few|many|high|low)|for example|such as)\b"
+)
+_CLAUSE_START = re.compile(r"[.!?]\s|[,;\n]|\b(?:so|thus|hence|therefore|but)\b")
+_CLAUSE_STOP = re.compile(r"[.!?](?:\s|$)|\n|[,;]\s")
+
+
+def _unsound(text: str, start: int, end: int) -> bool:
+    """Whether the clause around a value says that it is wrong, rejected or an example."""
+    begin = max(
+        (m.end() for m in _CLAUSE_START.finditer(text, max(0, start - 150), start)),
+        default=max(0, start - 150),
+    )
+    stop = _CLAUSE_STOP.search(text, end, end + 150)
+    return bool(_UNSOUND.search(text, begin, stop.start() if stop else min(len(text), end + 150)))
 
 
 def _modified(text: str, start: int, end: int) -> bool:
@@ -132,12 +157,15 @@ _DENIED_BEFORE = re.compile(
     r"|nearly|almost|barely|exceeds?|negative|minus|twice|thrice|double|triple|divisible by"
     r"|(?:half|third|quarter|fraction|percent|%|root|square|cube|power|reciprocal|multiples?|factors?|divisors?)"
     r" of)"
-    r"|\\(?:neq?|geq?|leq?|approx|not)|[<>≠≥≤≈])\s*\$?$"
+    r"|\\(?:neq?|geq?|leq?|approx|not)|[<>≠≥≤≈?])\s*\$?$"
+    # What a number names, counts or divides is not the answer.
+    r"|\b(?:step|figure|fig\.|theorem|lemma|corollary|equation|eq\.|table|problem|question|example|page|section"
+    r"|chapter|digit|radius|depends on|divided by|such as|for example,?|modulo|possibly|reject(?:s|ed)?)\s*[$(]*$"
 )
 _OPEN_AFTER = re.compile(
     r"(?i)^(?:\W*(?:or|and) (?:more|less|so|fewer|above|below|greater|higher|larger|smaller|lower|\d"
     r"|a (?:half|third|quarter))|\s*[-+*/^]\s*[A-Za-z(\\]"
-    r"|[)$\s]*(?:squared|cubed|factorial)\b|(?:st|nd|rd|th)\b|\s*\?)"
+    r"|[)$\s]*(?:squared|cubed|factorial)\b|(?:st|nd|rd|th)\b|\s*\?|[-\s]?digits?\b)"
 )
 _LISTED = re.compile(r"\s*(?:,|;|,?\s*(?:and|or))\s*")
 _CHUNK = re.compile(
@@ -178,7 +206,7 @@ def last_value(text: str) -> Extraction | None:
             # 25π and 3√2 are no 25 and 3.
             value += chunk.group()
     end = spans[-1][1] if rule == "last_math" else start + len(value)
-    if _modified(tail, start, end):
+    if _modified(tail, start, end) or _unsound(tail, start, end):
         return Extraction(None, rule, "the last value is denied, or one of several alternatives")
     return Extraction(value, rule)
 

@@ -188,6 +188,9 @@ def name_in(node: Node) -> str | None:
             letters = [run_of_letters(arg) for arg in node.args]
             if all(letters) and "".join(str(x) for x in letters).isupper():
                 return "".join(str(x) for x in letters)
+        if node.head == "add" and len({repr(arg) for arg in node.args}) == len(node.args):
+            # m + n = 12 and f(1) + f(2) = 5 name what was asked for.
+            return repr(node) if all(name_in(arg) is not None for arg in node.args) else None
         if node.head in ("max", "min", "det", "deg", "arg", "dim"):
             return repr(node)
         if node.head in ("sin", "cos", "tan", "cot") and _is_angle(node.args[0]):

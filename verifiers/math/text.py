@@ -138,7 +138,7 @@ def split_declaration(canonical: str) -> tuple[str, Declaration | None]:
 
 def choices(canonical: str) -> frozenset[str] | None:
     """The letters of an answer such as "A, C and F"; None for anything else."""
-    text = plain(canonical)
+    text = re.sub(r"^[Bb]oth ", "", plain(canonical))
     if _ROMANS.match(text):
         return frozenset(re.findall(r"[IV]+", text))
     return frozenset(re.findall(r"(?<![A-Za-z])[A-J](?![A-Za-z])", text)) if _CHOICES.match(text) else None

@@ -87,6 +87,10 @@ def singular(word: str) -> str:
 
 
 _FILLER = {"of", "a", "an", "the", "each", "in", "old", "ago", "long", "wide", "tall", "high", "away"}
+_MEASURING = re.compile(
+    r"(?i)(?:(?:square|cubic|sq|cu) )?(?:units?|[a-z]{1,3}|(?:centi|kilo|milli)?met(?:er|re)s?|inch(?:es)?|feet"
+    r"|degrees?)(?:[\^ ]*[23])?"
+)
 _WORD = re.compile(r"[A-Za-z]+|[/^*-]|per\b|\d+|[^\sA-Za-z]")
 
 
@@ -102,10 +106,15 @@ def parse_unit(text: str) -> Unit | None:
         .replace("}", " ")
         .replace("~", " ")
         .replace(".", " ")
-        .strip(" ,()")
+        .strip(" ,")
     )
     if not text:
         return ()
+    if "(" in text:
+        text = text.replace("(", "").replace(")", "").strip()
+        if not _MEASURING.fullmatch(text):
+            # "5 (rejected)"
+            return None
     powers: dict[str, int] = {}
     sign = 1
     pending = 1

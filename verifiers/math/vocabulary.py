@@ -82,7 +82,7 @@ STOP_WORDS = {
     "because", "since", "then", "which", "that", "does", "do", "neither", "nor", "maybe", "perhaps",
     "except", "only", "unless", "to", "from", "some", "once",
     "squared", "cubed", "factorial", "root", "half", "twice", "thrice", "multiple", "factor", "negative", "wrong",
-    "incorrect", "correct", "percent of",
+    "incorrect", "correct", "rejected", "extraneous", "invalid", "impossible", "false", "true", "percent of",
     "at", "plus", "minus", "times", "more", "less", "least", "most", "than", "both", "either", "cannot", "never",
 }  # fmt: skip
 ENGLISH = frozenset(
