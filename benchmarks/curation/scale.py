@@ -1,10 +1,11 @@
 """Memory and time of the whole pipeline as the input grows: it must not grow with it.
 
-    python -m benchmarks.curation.scale RAW_FOLDER [--rows 100000 1000000]
+    python -m benchmarks.curation.scale RAW_FOLDER [--rows 100000 1000000] [--model]
 
 Rows are made from DAPO-Math-17K and GSM8K by changing their numbers; a twentieth are left as they are, so that
 there are duplicates to find. Each size runs in a process of its own; the peak is that of its resident memory,
-workers not counted.
+workers not counted. With --model a stand-in that answers at once takes the place of the reference model (one
+rollout per problem), so that the stages which decide about all rows together run as well.
 """
 
 from __future__ import annotations
@@ -25,8 +26,24 @@ RUN = """
 import resource, sys
 from pathlib import Path
 from curation import CurateConfig, curate
-raw, out, *benchmarks = sys.argv[1:]
-result = curate(CurateConfig(inputs=[raw], output=Path(out), decontaminate_against=benchmarks))
+from curation.config import DifficultyConfig
+from rollout import Completion
+raw, out, model, *benchmarks = sys.argv[1:]
+
+class AtOnce:
+    def generate(self, prompts, n, sampling, *, first_sample=0):
+        for index in range(len(prompts)):
+            for sample in range(first_sample, first_sample + n):
+                yield Completion(index, sample, (1,), (2,), (-0.1,), f"\\\\boxed{{{index % 1000}}}", "stop")
+
+    def fingerprint(self):
+        return "at once"
+
+difficulty = DifficultyConfig(mode="fixed", rollouts=1, keep=(0, 1))
+config = CurateConfig(
+    inputs=[raw], output=Path(out), decontaminate_against=benchmarks, difficulty=difficulty
+)
+result = curate(config, engine=AtOnce() if model == "model" else None)
 print(result.count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -52,6 +69,7 @@ def main() -> None:
     )
     parser.add_argument("raw", type=Path, help="folder of the raw sets")
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000], help="sizes")
+    parser.add_argument("--model", action="store_true", help="run the stages with a reference model too")
     options = parser.parse_args()
     rows = [
         {"problem": row["problem"], "answer": str(row["answer"])}
@@ -64,7 +82,8 @@ def main() -> None:
             raw = Path(folder) / "raw.jsonl"
             perturbed(rows, count, raw)
             started = time.monotonic()
-            code = [sys.executable, "-c", RUN, str(raw), str(Path(folder) / "set"), *benchmarks]
+            code = [sys.executable, "-c", RUN, str(raw), str(Path(folder) / "set")]
+            code += ["model" if options.model else "none", *benchmarks]
             kept, peak = subprocess.run(code, check=True, capture_output=True, text=True).stdout.split()
             seconds = time.monotonic() - started
             size = raw.stat().st_size / 2**20
