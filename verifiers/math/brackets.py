@@ -119,6 +119,8 @@ class Brackets(Cursor, ABC):
             inner = items[0]
             # Parentheses around a sum are not needed in a tree; around a relation they are a group of one.
             return inner if not isinstance(inner, (Group,)) else Group(opener, closer, (inner,))
+        if len(items) != 2 and closer != CLOSERS[opener][0]:
+            raise UnparsedError(f"{opener!r} closed by {closer!r}")
         return Group(opener, closer, tuple(items))
 
     def set_braces(self, closer: str = "\\}") -> Node:

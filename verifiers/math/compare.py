@@ -172,6 +172,8 @@ def _same(left: Node, right: Node, *, degree_is_unit: bool) -> bool | None:
             tried, left, right, real=not complex_wanted, tolerance=10.0 ** (6 - digits), unit=False, enough=3
         )
     if not names:
+        if (step := _last_digit(left, right)) is not None:
+            return _same_decimal(left, right, step)
         found = _same_at(
             [{}], left, right, real=not complex_wanted, tolerance=tolerance, unit=degree_is_unit, enough=1
         )
@@ -240,6 +242,30 @@ def _same_stepped(left: Node, right: Node, names: list[str], *, degree_is_unit: 
     return _same_at(whole, left, right, real=True, tolerance=1e-25, unit=degree_is_unit, enough=_EVERY)
 
 
+def _last_digit(left: Node, right: Node) -> Fraction | None:
+    """What the last digit of a long decimal is worth, where one side is one and the other is not."""
+    steps = []
+    for node in (left, right):
+        plain = node.args[0] if isinstance(node, Call) and node.head == "neg" else node
+        if isinstance(plain, Num) and plain.digits >= LONG_DECIMAL and plain.decimals:
+            # Beyond 15 digits binary arithmetic leaves its own errors.
+            steps.append(Fraction(1 if plain.digits < 15 else 20, 10**plain.decimals))
+    return steps[0] if len(steps) == 1 else None
+
+
+def _same_decimal(left: Node, right: Node, step: Fraction) -> bool | None:
+    """Whether a long decimal is the value of the other side to its last digit."""
+    try:
+        ours, theirs = value_at(left, {}, real=True), value_at(right, {}, real=True)
+    except (OutOfDomainError, TooLargeError, OverflowError, NotNumericError):
+        return None
+    if abs(ours - theirs) * step.denominator <= step.numerator:
+        evidence.agreed(0, constant=True)
+        return True
+    evidence.differed({}, ours, theirs)
+    return False
+
+
 def _same_rational(left: Fraction, right: Fraction, left_node: Node, right_node: Node) -> bool:
     if left == right:
         return True
@@ -253,7 +279,8 @@ def _same_rational(left: Fraction, right: Fraction, left_node: Node, right_node:
         return False
     if long_decimal(left_node) and long_decimal(right_node):
         return False
-    return abs(left - right) <= abs(right) * Fraction(1, 10 ** (digits - 2))
+    step = _last_digit(left_node, right_node)
+    return abs(left - right) <= (step or abs(right) * Fraction(1, 10 ** (digits - 2)))
 
 
 def _terminates(value: Fraction) -> bool:

@@ -58,7 +58,9 @@ class _Parser(Powers):
             return grouped
         words = {s for s in separators if s in ("and", "or")}
         conditions = all(isinstance(item, Relation) for item in items) and not {",", ";"} & set(separators)
-        if words == {"or"} == set(separators) and all(isinstance(item, Sym) for item in items):
+        if words == {"or"} == set(separators) and (
+            all(isinstance(item, Sym) for item in items) or _other_names(items)
+        ):
             return Logic("or", tuple(items))
         if len(words) == 1 and conditions and not all(_is_equation(item) for item in items):
             return Logic(words.pop(), tuple(items))
@@ -257,6 +259,13 @@ class _Parser(Powers):
         if whole and following.value == "\\frac" and _proper(right):
             return Call("mixed", (left, right))
         return Call("mul", (left, right))
+
+
+def _other_names(items: list[Node]) -> bool:
+    """Whether these are equations of different variables: "x = 1 or y = 2" is no list of values."""
+    names = [item.terms[0] for item in items if isinstance(item, Relation) and item.operators == ("=",)]
+    letters = {name.name for name in names if isinstance(name, Sym) and "_" not in name.name}
+    return len(letters) == len(items)
 
 
 def _is_vector(node: Node) -> bool:

@@ -17,6 +17,7 @@ from verifiers.math.shapes import (
     same_name,
 )
 from verifiers.math.syntax import (
+    Call,
     Logic,
     Node,
     Relation,
@@ -25,6 +26,22 @@ from verifiers.math.syntax import (
     variables,
 )
 from verifiers.math.values import Values
+
+_USUAL_ARGUMENTS = frozenset({"x", "y", "z", "t", "n"})
+
+
+def _argument_missing(name: Node, value: Node) -> bool:
+    """Whether "f(y) = 2x" gives a function of another variable than the one that it is said of."""
+    if (
+        not isinstance(name, Call)
+        or name.head != "apply"
+        or not all(isinstance(a, Sym) for a in name.args[1:])
+    ):
+        return False
+    arguments = {argument.name for argument in name.args[1:] if isinstance(argument, Sym)}
+    used = variables(value) & _USUAL_ARGUMENTS
+    return bool(used) and not arguments & variables(value) and not used & arguments and len(used) == 1
+
 
 RESTATING = frozenset({"int", "lim", "sum", "prod", "gcd", "lcm", "mod", "det"})
 """Operations that an answer must have done, unless the gold leaves them undone as well."""
@@ -98,6 +115,8 @@ class Relations(Values):
                 return None if not names else CONTRADICTION
         if not names and len(values) < 2 and len(node.terms) == len(values):
             return None
+        if names and _argument_missing(names[0], values[-1]):
+            return CONTRADICTION
         return Named(names[0] if names else None, values[-1])
 
     def plain_values(self, left: Node, right: Node) -> bool | None:

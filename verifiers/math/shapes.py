@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -197,13 +197,9 @@ def name_in(node: Node) -> str | None:
             return repr(node)
         if node.head == "frac" and _is_derivative(node):
             return repr(node)
-        if node.head == "ratio" and all(name_in(arg) is not None for arg in node.args):
+        if node.head == "ratio" and _distinct_names(node.args):
             return repr(node)
-    if (
-        isinstance(node, Group)
-        and node.opener in ("(", "")
-        and all(name_in(item) is not None for item in node.items)
-    ):
+    if isinstance(node, Group) and node.opener in ("(", "") and _distinct_names(node.items):
         return "(" + ",".join(str(name_in(item)) for item in node.items) + ")"
     return None
 
@@ -234,6 +230,12 @@ def indexed_roots(left: list[str], right: list[str]) -> bool:
     return all(re.fullmatch(re.escape(letter) + r"_\w", name) for name in left)
 
 
+def _distinct_names(nodes: Sequence[Node]) -> bool:
+    """Whether every one of these is a name, and none stands twice."""
+    names = [name_in(node) for node in nodes]
+    return None not in names and len(set(names)) == len(names)
+
+
 def run_of_letters(node: Node) -> str | None:
     """The letters of a product of one-letter symbols, such as AB; None for anything else."""
     if isinstance(node, Sym) and len(node.name) == 1:
@@ -254,7 +256,10 @@ def same_name(ours: Named, theirs: Named) -> dict[str, Node] | None:
             return None
         pairs = list(zip(left.args[1:], right.args[1:], strict=True))
         if all(isinstance(a, Sym) and isinstance(b, Sym) for a, b in pairs):
-            return {a.name: b for a, b in pairs if isinstance(a, Sym)}
+            renamed = {a.name: b for a, b in pairs if isinstance(a, Sym) and a != b}
+            # f(y) = x is no f(x) = x: there the new name means something else.
+            taken = {b.name for b in renamed.values() if isinstance(b, Sym)} - renamed.keys()
+            return None if taken & variables(ours.value) else renamed
         return None
     for one, other in ((left, right), (right, left)):
         if (

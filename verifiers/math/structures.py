@@ -211,6 +211,10 @@ class Decider(Relations):
         if any(tuples):
             if len(left) != len(right) or len(left) < 2:
                 return False
+            said = [name for name in map(self.name_of, (*left, *right)) if name is not None]
+            if len(set(said)) != len(said):
+                # y = 1, y = 2 is no point.
+                return False
             return self.in_order([value_of(n) for n in left], [value_of(n) for n in right])
         left, right = self.flat(left), self.flat(right)
         names = [[self.name_of(item) for item in side] for side in (left, right)]

@@ -163,7 +163,11 @@ def words(canonical: str) -> tuple[str, ...]:
     return tuple(word for word in _PUNCTUATION.split(text) if word and word not in _FILLER)
 
 
-_DENYING = re.compile(r"(?i)\b(?:not|wrong|incorrect|false|except|unless|only|never|no|but)\b")
+_DENYING = re.compile(
+    r"(?i)\b(?:not|wrong|incorrect|false|except|unless|only|never|no|but)\b|\\(?:notin|ne|neq)(?![A-Za-z])"
+    # A bound says something, unless it only keeps out what is no natural or positive number.
+    r"|(?:<|>|\\[lg]e(?![A-Za-z]))(?!\s*[01]\s*\}?\s*$)"
+)
 _QUALIFIERS = re.compile(
     r"[,;]?\s*(?:\\text\s*\{\s*)?\b(?:for|where|with)\b[^,;=]{0,12}"
     r"\b(?:all|any|every|each|some|an?|is|are|\w \\in)\b[^,;=]*(?=[,;]|$)"
