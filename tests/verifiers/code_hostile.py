@@ -25,7 +25,7 @@ from verifiers.code import CodeVerifier
 
 CANARY = Path("/tmp/rlvr_canary")
 SECRETS = ("hf_ENV_CANARY_77", "hf_FILE_CANARY_88", "SECRET_CANARY_99")
-LIMITS = Limits(cpu=4, wall=4, memory=512 << 20, output=1 << 20, file_size=16 << 20)
+LIMITS = Limits(cpu=4, wall=8, memory=512 << 20, output=1 << 20, file_size=16 << 20)
 IMAGE = os.environ.get("RLVR_SANDBOX_IMAGE", "python:3.12-slim")
 RIGHT = "```python\ndef solve(nums, k):\n    return sum(sorted(nums)[-k:])\n```"
 LITTER = ("/tmp/rlvr_fill", "/var/tmp/rlvr_fill", "/tmp/rlvr_handoff", "/tmp/rlvr_userns_ok", "/tmp/conftest.py",
@@ -169,7 +169,7 @@ def complaints(verifier: CodeVerifier, row: dict[str, Any], problem: Problem, lo
         return bad
     if verdict.status != "incorrect":
         bad.append(f"verdict is {verdict.status}: {verdict.detail}")
-    if seconds > LIMITS.elapsed * (tests if verdict.correct else 1) + 3:
+    if seconds > LIMITS.elapsed * (tests if verdict.correct else 1) + 20:
         bad.append(f"took {seconds:.1f} s")
     if watch.peak - resident > LIMITS.memory * 1.1 + (32 << 20) or own_memory() - mine > 64 << 20:
         grown = (watch.peak - resident) >> 20, (own_memory() - mine) >> 20
@@ -204,7 +204,7 @@ def _said(verifier: CodeVerifier, row: dict[str, Any]) -> list[str]:
 
 
 def _survivors(before: dict[int, int]) -> list[str]:
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         left = descendants().keys() - before.keys()
         programs = [pid for pid in left if _is_program(pid)]
