@@ -137,3 +137,8 @@ def test_the_verdict_says_where_two_expressions_differ() -> None:
 def test_what_has_a_value_nowhere_and_no_proof_is_undecided() -> None:
     verdict = WHOLE.verify("x^{10^9}", "x\\cdot x^{10^9}")
     assert (verdict.status, verdict.method) == ("incorrect", "undecided")
+
+
+def test_a_factorial_of_a_complex_number_is_no_exception() -> None:
+    assert not WHOLE.verify("i^2!", "3").correct
+    assert not WHOLE.verify("(i+1)!", "3").correct

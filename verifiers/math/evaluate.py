@@ -429,7 +429,7 @@ class Evaluator:
         """n!, also for fractions, by the gamma function."""
         if abs(value) > 100_000:
             raise TooLargeError
-        if self.is_integer(value) and value < 0:
+        if self.is_integer(value) and self.context.re(value) < 0:
             raise OutOfDomainError
         return self.context.factorial(value)
 
