@@ -58,11 +58,12 @@ _POINTS_TO_IMAGE = any_of(
     r"\(see (?:the )?(?:figure|diagram|picture)",
     r"\bfig(?:ure)?\. ?\d",
     r"\bpictured (?:below|here|above)\b",
+    r"\bfig(?:ure|\.)? [a-z]\d|\binsert (?:an? )?(?:pic|figure|image|diagram)",
 )
 _POINTS_SOMEWHERE = any_of(
     rf"\b{_THING}s? (?:is |are |as |that is |that are )?{_SHOWN} {_PLACE}\b",
     rf"\b(?:as|is|are|was|were) {_SEEN}(?: {_PLACE})?\s*(?:[.,;:?)]|$|\n)",
-    rf"\b{_SHOWN} {_PLACE}\b",
+    rf"\b{_SHOWN} (?:in [a-z]+ )?{_PLACE}\b",
     r"\btables? (?:below|above|at (?:the )?right|on the right|to the right)\b",
     r"\bconsider the following (?:graph|network|circuit|tree|chart|diagram)\b",
     r"\bfigure \d+\b(?! dots| square)",
@@ -72,11 +73,12 @@ _POINTS_SOMEWHERE = any_of(
     r"\bis (?:graphed|plotted|drawn) (?:below|above|here)\b",
     r"\b(?:triangles?|rectangles?|circles?|region|polygon|shape|pattern|grid|boxes|circuit) below\b",
     r"\bsquares? below\b(?! it\b| or\b| and\b)",
+    r"(?<!be )\bshown\s*[.?](?!\d)|\bsee the following (?:spinner|board|grid|shape|net|map|wheel|pattern)s?\b",
     r"\bpartially shown\b|\bshown,|\bshown has\b|\bshown is\b",
 )
 _CUES = (
     "figure", "diagram", "shown", "picture", "image", "drawing", "sketch", "illustrat", "depicted", "graphed",
-    "fig.", "indicated", "drawn", " below", "graph above", "plotted",
+    "fig.", "fig ", "insert ", "see the following", "indicated", "drawn", " below", "graph above", "plotted",
     "following graph", "following network", "following circuit", "following tree", "following chart",
 )  # fmt: skip
 # What a text shows by itself: a table, an array, a displayed formula or list behind the words that point to it.
