@@ -164,6 +164,12 @@ def test_marks_of_conditions_are_no_options() -> None:
 def test_a_question_of_what_can_be_made_is_closed() -> None:
     row = Row(0, "s:1", "s", "How many numbers can be formed from 2, 3 and 4？", "A", options=["6", "9"])
     assert close(row) is None
+    row = Row(
+        0, "s:1", "s", "What is the least number of cards that could be in it?", "A", options=["6", "9"]
+    )
+    assert close(row) is None
+    row = Row(0, "s:1", "s", "What could be the number of cards?", "A", options=["6", "9"])
+    assert close(row) is not None
     row = Row(0, "s:1", "s", "If n divides 12, then n could be", "A", options=["6", "9"])
     assert close(row) is not None
 
