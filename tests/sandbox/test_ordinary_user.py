@@ -59,7 +59,7 @@ def said() -> dict[str, Any]:
                 assert done.returncode == 0, done.stderr
                 found: dict[str, Any] = json.loads(done.stdout)
                 return found
-        except PermissionError:
+        except OSError:
             continue
     pytest.skip(f"user {USER} can't run Python {version} with this checkout")
 
