@@ -64,10 +64,20 @@ def parse_options(value: Any) -> list[str]:
             item = item[0]
         if isinstance(item, Mapping):
             item = item.get("content", item.get("text", ""))
-        texts.append(
-            _MARK.sub("", str(item), count=1).strip() if _MARK.match(str(item)) else str(item).strip()
-        )
+        texts.append(_without_mark(str(item)))
     return texts
+
+
+def _without_mark(option: str) -> str:
+    """An option without its letter, which some sets wrote twice ("A)A)59")."""
+    first = _MARK.match(option)
+    if first is None:
+        return option.strip()
+    rest = option[first.end() :]
+    again = _MARK.match(rest)
+    if again is not None and again.group(1).upper() == first.group(1).upper():
+        rest = rest[again.end() :]
+    return rest.strip()
 
 
 def _from_line(line: str) -> list[str]:
@@ -77,7 +87,9 @@ def _from_line(line: str) -> list[str]:
         if len(marks) < len(LETTERS) and match.group(1).upper() == LETTERS[len(marks)]:
             marks.append(match)
     ends = [match.start() for match in marks[1:]] + [len(line)] * bool(marks)
-    return [line[match.end() : end].strip(" ,;") for match, end in zip(marks, ends, strict=True)]
+    return [
+        _without_mark(line[match.start(1) : end]).strip(" ,;") for match, end in zip(marks, ends, strict=True)
+    ]
 
 
 def with_options(text: str, options: list[str]) -> str:

@@ -108,6 +108,8 @@ def test_language(text: str, code: str) -> None:
 OPTIONS = [
     ["A)36", "B)15"],
     "a ) 36 , b ) 15",
+    ["A)A)36", "B)B)15"],
+    "a ) a ) 36 , b ) b ) 15",
     [[{"aoVal": "A", "content": "36 "}], [{"aoVal": "B", "content": "15"}]],
     {"A": "36", "B": "15"},
     {"label": ["A", "B"], "text": ["36", "15"]},
