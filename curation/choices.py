@@ -21,7 +21,7 @@ _NEEDS_OPTIONS = re.compile(
     r"|\bwhich (?:statement|option|choice|answer|graph|figure|pair|equation|expression|set)\b|\bclosest\b|"
     r"\bexcept\b|\bnot true\b"
     r"|\bbest (?:describes|approximat)|\bapproximat|\bone of these\b|\bfrom the choices\b|\bof the following\b"
-    r"|\b(?:can|could|may|might|must|cannot)(?: not)? be(?: equal to)?\s*(?:[:.?(．_]|$)"
+    r"|\b(?:can|could|may|might|must|cannot)(?: not)? be(?: equal to)?[\s~]*(?:[:.?(．_]|\\(?:uline|underline)|$)"
     r"|\b(?:which|what)\b(?![^.?]*\b(?:small|larg|great|least|most|fewest|minimum|maximum))"
     r"[^.?]{0,60}\b(?:could|may|might|must|cannot)(?: not)? be\b",
     re.IGNORECASE,

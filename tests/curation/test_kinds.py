@@ -172,6 +172,8 @@ def test_a_question_of_what_can_be_made_is_closed() -> None:
     assert close(row) is None
     row = Row(0, "s:1", "s", "What could be the number of cards?", "A", options=["6", "9"])
     assert close(row) is not None
+    row = Row(0, "s:1", "s", r"The lowest score could be~\uline{~~~}~.", "A", options=["6", "9"])
+    assert close(row) is not None
     row = Row(0, "s:1", "s", "If n divides 12, then n could be", "A", options=["6", "9"])
     assert close(row) is not None
 
