@@ -104,7 +104,8 @@ def _after_verb(sentence: str) -> str | None:
 _UNSOUND = re.compile(
     r"(?i)\b(?:wrong|incorrect|reject(?:ed|s)?|extraneous|contradiction|impossible|invalid|except|depends on"
     r"|(?:does|do)(?: not|n't) (?:work|satisfy|hold)|not (?:a|an|the) (?:solution|root|answer)"
-    r"|too (?:small|large|big|few|many|high|low)|for example|such as)\b"
+    r"|too (?:small|large|big|few|many|high|low)|for example|such as|not sure|unsure|maybe"
+    r"|perhaps|guess|(?:might|could) be|(?:lower|upper) bound)\b"
 )
 _CLAUSE_START = re.compile(r"[.!?]\s|[,;\n]|\b(?:so|thus|hence|therefore|but)\b")
 _CLAUSE_STOP = re.compile(r"[.!?](?:\s|$)|\n|[,;]\s")
