@@ -111,7 +111,7 @@ def _from_inputs_and_outputs(value: Mapping[str, Any]) -> CodeTests:
         cases = [
             CallCase(
                 args=tuple(arguments),
-                expected=output[0] if isinstance(output, list) and len(output) == 1 else output,
+                expected=_unwrapped(output),
             )
             for arguments, output in zip(inputs, outputs, strict=True)
         ]

@@ -112,10 +112,10 @@ def pivot_root(new: str, old: str) -> None:
     syscall("pivot_root", new.encode(), old.encode())
 
 
-def no_new_privileges() -> Callable[[], int]:
-    """A call after which no program that the caller starts has more rights than itself."""
+def prepared_prctl(option: int, argument: int) -> Callable[[], int]:
+    """prctl(2) with one argument, ready to be made."""
     zero = ctypes.c_ulong(0)
-    return prepared("prctl", PR_SET_NO_NEW_PRIVS, ctypes.c_ulong(1), zero, zero, zero)
+    return prepared("prctl", option, ctypes.c_ulong(argument), zero, zero, zero)
 
 
 def prctl(option: int, argument: int = 0, third: int = 0) -> int:
@@ -155,7 +155,7 @@ def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
     try:
         syscall("close_range", ctypes.c_uint(first), ctypes.c_uint(last), 0)
     except OSError:
-        os.closerange(first, min(last, 1 << 16))
+        os.closerange(first, min(last, 1 << 16) + 1)
 
 
 def supported_machine() -> bool:

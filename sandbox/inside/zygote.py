@@ -71,7 +71,8 @@ class Zygote:
         self.drop_capabilities = linux.keep_capabilities(
             1 << linux.CAP_DAC_READ_SEARCH if self.keeps_reading else 0
         )
-        self.drop_privileges = linux.no_new_privileges()
+        self.gain_nothing = linux.prepared_prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+        self.die_with_zygote = linux.prepared_prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
         self.enter_landlock: Callable[[], int] | None = None
         if self.tier == "landlock" or (self.tier == "namespaces" and landlock.version() >= 4):
             rules = landlock.ruleset(None if self.tier == "namespaces" else _readable(config))
@@ -262,7 +263,9 @@ class Zygote:
             os.setresgid(self.user, self.user, self.user)
             os.setresuid(self.user, self.user, self.user)
         self.drop_capabilities()
-        self.drop_privileges()
+        self.gain_nothing()
+        # Not earlier: a change of user takes it back.
+        self.die_with_zygote()
         if self.enter_landlock is not None:
             self.enter_landlock()
         listener = self.filter.install(os.getpid()) if self.tier != "none" else -1

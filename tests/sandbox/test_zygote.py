@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+import pytest
 
 from sandbox.local import LocalSandbox
 from sandbox.types import Call, Limits, Program
-from tests.verifiers.code_hostile import descendants
+from tests.verifiers.code_hostile import descendants, is_program
 
 QUICK = Limits(cpu=2, wall=20, memory=256 << 20)
+ROOT = Path(__file__).parents[2]
 FRAMES = (
     "import gc, os, socket, sys\nseen, frame = [], sys._getframe()\n"
     "while frame:\n    seen += frame.f_locals.values()\n    frame = frame.f_back\n"
@@ -100,6 +109,55 @@ def processor_seconds() -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "zygote"])
+def test_a_program_dies_with_those_above_it(sandbox: LocalSandbox, victim: str) -> None:
+    """Also where it has no process namespace that ends with the zygote."""
+    script = (
+        "from sandbox import Limits, LocalSandbox, Program\n"
+        f"with LocalSandbox(1, tier={sandbox.tier!r}) as sandbox:\n"
+        "    program = Program(source='f = lambda: print(1) or __import__(\"time\").sleep(600)',\n"
+        "        entry_point='f', calls=({}, {}))\n"
+        "    sandbox.run(Program(source='pass'))\n"
+        "    print('ready', flush=True)\n"
+        "    sandbox.run(program, Limits(wall=600))\n"
+    )
+    supervisor = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT
+    )
+    assert supervisor.stdout is not None
+    assert supervisor.stdout.readline() == b"ready\n"
+    programs = wait_for(lambda: [pid for pid in descendants(supervisor.pid) if is_program(pid)])
+    below = descendants(supervisor.pid)
+    if victim == "supervisor":
+        supervisor.kill()
+    else:
+        for pid in below.keys() - programs:
+            os.kill(pid, signal.SIGKILL)
+    assert wait_for(lambda: not [pid for pid in programs if alive(pid)])
+    supervisor.kill()
+    supervisor.wait()
+    supervisor.stdout.close()
+    assert wait_for(lambda: not [pid for pid in below if alive(pid)])
+
+
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T]) -> T:
+    """The first true answer, or the last one."""
+    deadline = time.monotonic() + 60
+    while not (answer := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return answer
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_standard_streams_are_new_in_every_run(sandbox: LocalSandbox) -> None:

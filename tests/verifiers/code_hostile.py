@@ -207,14 +207,14 @@ def _survivors(before: dict[int, int]) -> list[str]:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         left = descendants().keys() - before.keys()
-        programs = [pid for pid in left if _is_program(pid)]
+        programs = [pid for pid in left if is_program(pid)]
         if not programs:
             return []
         time.sleep(0.05)
     return [f"{len(programs)} processes survive"]
 
 
-def _is_program(pid: int) -> bool:
+def is_program(pid: int) -> bool:
     """Whether a process is locked up; zygotes, which come and go, carry no filter."""
     try:
         return "Seccomp:\t0" not in Path(f"/proc/{pid}/status").read_text()
