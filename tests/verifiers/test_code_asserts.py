@@ -107,7 +107,9 @@ def test_a_method_is_bound_once_for_all_asserts(verifier: CodeVerifier) -> None:
     source = "class Solution:\n    k = 0\n    def f(self, n):\n        self.k += n\n        return self.k\n"
     problem = Problem(id="p", tests=tests.model_dump(mode="json"))
     assert verifier.verify(f"```python\n{source}```", problem).correct
-    assert not verifier.verify(f"```python\n{source.replace('return self.k', 'return n')}```", problem).correct
+    assert not verifier.verify(
+        f"```python\n{source.replace('return self.k', 'return n')}```", problem
+    ).correct
 
 
 def test_names_of_the_tests_own_are_no_entry_points() -> None:

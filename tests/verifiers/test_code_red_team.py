@@ -28,7 +28,11 @@ TESTS: dict[str, Any] = {
     },
     "literal": {
         "kind": "asserts",
-        "tests": ["assert solve([5, 1, 4], 2) == [4, 5]", "assert solve([2, 9], 1) == [9]", "assert not solve([], 0)"],
+        "tests": [
+            "assert solve([5, 1, 4], 2) == [4, 5]",
+            "assert solve([2, 9], 1) == [9]",
+            "assert not solve([], 0)",
+        ],
     },
     "table": {"kind": "asserts", "tests": ["assert solve([1], 1) == {1: {2}, (3, 4): 5, 'x': None}"]},
     "close": {
