@@ -34,7 +34,8 @@ class World:
         """The processes that torchrun started, until the block ends; alone where there are none.
 
         A process that just exits leaves threads of its group behind, which now and then abort it. So the
-        group is left here, after all have arrived; one that the caller made stays the caller's.
+        group is left here, after all have arrived; one that the caller made stays the caller's. A process that
+        fails leaves at once: the others find the connection closed and raise `InputError` in one line.
         """
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             yield cls()
@@ -46,7 +47,8 @@ class World:
             dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
             try:
                 yield cls(dist.get_rank(), dist.get_world_size())
-                dist.all_reduce(torch.zeros(1))
+                with _others_present():
+                    dist.all_reduce(torch.zeros(1))
             finally:
                 dist.destroy_process_group()
 
@@ -55,26 +57,42 @@ class World:
         if self.size == 1:
             return message
         box = [message]
-        dist.broadcast_object_list(box, src=0)
+        with _others_present():
+            dist.broadcast_object_list(box, src=0)
         return box[0]
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Add up the gradients of all processes; one that has none adds nothing."""
         if self.size == 1:
             return
-        for parameter in parameters:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            dist.all_reduce(parameter.grad)
+        with _others_present():
+            for parameter in parameters:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                dist.all_reduce(parameter.grad)
 
     def sum_values(self, values: dict[str, float]) -> dict[str, float]:
         """Add up named values; every process names the same ones or none."""
         if self.size == 1:
             return values
         gathered: list[dict[str, float]] = [{} for _ in range(self.size)]
-        dist.all_gather_object(gathered, values)
+        with _others_present():
+            dist.all_gather_object(gathered, values)
         names = {name: None for part in gathered for name in part}
         return {name: sum(part.get(name, 0.0) for part in gathered) for name in names}
+
+
+@contextmanager
+def _others_present() -> Iterator[None]:
+    """Say in one line that a process is gone, where the group only tells of a closed connection."""
+    try:
+        yield
+    except RuntimeError as error:
+        cause = str(error).splitlines()[0]
+        raise InputError(
+            f"another process of this run has ended before its time, and its own message says why ({cause}); "
+            "start the run again, it goes on from its last checkpoint"
+        ) from None
 
 
 def _take_own_gpu() -> None:

@@ -97,7 +97,7 @@ def train(
                 accuracy = run.evaluate(step) if last or step % config.evaluation.every == 0 else None
                 if last or step % config.checkpoint.every == 0 or run.checkpoints.would_be_best(accuracy):
                     run.save(step, accuracy)
-        # The other processes see the end when the run closes, and then find its files complete.
+        # The other processes see the end when the run has closed, and find its files complete.
         return result_of(config)
 
 

@@ -203,7 +203,6 @@ def open_run(
             tokenizer=tokenizer,
             world=world,
         )
-        stack.callback(world.share, None)
         if start:
             run.resume(start)
             run.replay.forget(start)
@@ -212,6 +211,7 @@ def open_run(
             run.reporter.resumed(start)
         atomic_write(config.output / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
         yield run
+    world.share(None)
 
 
 def resume_learner(learner: Learner, folder: Path) -> None:

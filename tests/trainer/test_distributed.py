@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,24 @@ with World.join() as world:
 weights = torch.cat([weight.detach().flatten() for weight in model.parameters()])
 found = {"weights": weights, "loss": statistics.loss, "means": statistics.means}
 torch.save(found, f"{sys.argv[1]}/{world.rank}.pt")
+"""
+
+
+FAILURE = """
+import os, sys
+from pathlib import Path
+import torch
+from tests.trainer.toy import make_problems
+from tests.trainer.toy_run import toy_config
+from trainer import train
+from trainer.learner import Learner
+from verifiers import InputError
+torch.set_num_threads(1)
+def update(*_):
+    raise InputError("out of luck")
+if os.environ["RANK"] == sys.argv[3]:
+    Learner.update = update
+train(toy_config(Path(sys.argv[1]), Path(sys.argv[2])), problems=make_problems(40))
 """
 
 
@@ -82,3 +101,27 @@ def test_whole_run_in_two_processes(tmp_path: Path) -> None:
     rows = metrics(tmp_path / "run")
     assert [row["step"] for row in rows if row["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
     assert (tmp_path / "run" / "checkpoints" / "step-000006" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_one_that_fails_ends_the_others_with_one_line(tmp_path: Path, failing: int) -> None:
+    """Without torchrun, which would end the others itself."""
+    model = save_toy(tmp_path / "model")
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        port = listener.getsockname()[1]
+    shared = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", FAILURE, str(tmp_path / "run"), str(model), str(failing)],
+            cwd=ROOT,
+            env={**os.environ, **shared, "RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    last = [process.communicate(timeout=240)[1].strip().splitlines()[-1] for process in processes]
+    assert all(process.returncode for process in processes)
+    assert last[failing].endswith("InputError: out of luck")
+    assert "InputError: another process of this run has ended before its time" in last[1 - failing]
