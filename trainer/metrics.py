@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 import json
 import resource
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from curation.files import JsonlAppender, write_jsonl
+from curation.files import JsonlAppender, atomic_write, write_jsonl
 from verifiers import InputError
 
 Row = Mapping[str, Any]
@@ -53,7 +54,7 @@ class MetricsWriter:
             for key, value in row.items()
             if key != "step" and isinstance(value, int | float)
         }
-        for logger in self._loggers:
+        for logger in self._loggers if numbers else ():
             logger.log(numbers, row["step"])
 
     def __enter__(self) -> Self:
@@ -101,7 +102,11 @@ def make_logger(name: str, folder: Path, settings: Mapping[str, Any]) -> Logger:
         raise InputError(f"logger {name}: {error}; `pip install {name}` or leave it out of loggers") from None
     if name == "tensorboard":
         return _TensorBoard(module.SummaryWriter(str(folder / "tensorboard")))
-    return _WandbLike(module, folder.name, settings)
+    identity = _lasting_id(folder / "logger-id")
+    if name == "wandb":
+        return _WandbLike(module, settings, name=folder.name, id=identity, dir=str(folder))
+    # trackio knows a run by its name alone.
+    return _WandbLike(module, settings, name=f"{folder.name}-{identity}")
 
 
 class _TensorBoard:
@@ -116,12 +121,19 @@ class _TensorBoard:
         self.writer.close()
 
 
+def _lasting_id(path: Path) -> str:
+    """The identifier in `path`, written there the first time: a resumed run goes on in the same place."""
+    if not path.exists():
+        atomic_write(path, secrets.token_hex(4))
+    return path.read_text()
+
+
 class _WandbLike:
     """Weights & Biases, and trackio, which has the same calls."""
 
-    def __init__(self, module: Any, run_name: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, module: Any, settings: Mapping[str, Any], **options: Any) -> None:
         self.module = module
-        module.init(project="rlvr", name=run_name, config=dict(settings))
+        module.init(project="rlvr", config=dict(settings), resume="allow", **options)
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         self.module.log(dict(values), step=step)

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -272,7 +278,48 @@ def test_tensorboard_gets_the_numbers(tmp_path: Path) -> None:
     assert events.Scalars("aime/greedy_accuracy")[0].value == 0.5
 
 
+LOG_TWICE = """
+import sys
+from pathlib import Path
+from trainer.metrics import MetricsWriter
+folder, name = Path(sys.argv[1]), sys.argv[2]
+for after, step in ((-1, 1), (1, 2)):
+    with MetricsWriter(folder, (name,), {"steps": 2, "nested": {"seed": 0}}, after) as writer:
+        writer.write({"kind": "train", "step": step, "loss": 0.5, "note": "text"})
+        writer.write({"kind": "warning", "step": step, "message": "text"})
+"""
+
+
+def log_twice(folder: Path, name: str) -> None:
+    """A run and its continuation, in a process of its own: these packages leave threads behind."""
+    pytest.importorskip(name, reason=f"{name} is not installed")
+    environment = {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "TRACKIO_DIR": str(folder / "trackio")}
+    command = [sys.executable, "-c", LOG_TWICE, str(folder), name]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_wandb_goes_on_with_the_same_run(tmp_path: Path) -> None:
+    log_twice(tmp_path, "wandb")
+    identity = (tmp_path / "logger-id").read_text()
+    found = {path.name for path in (tmp_path / "wandb").glob("offline-run-*/*.wandb")}
+    assert found == {f"run-{identity}.wandb"}
+
+
+def test_trackio_goes_on_with_the_same_run(tmp_path: Path) -> None:
+    log_twice(tmp_path, "trackio")
+    with closing(sqlite3.connect(tmp_path / "trackio" / "rlvr.db")) as database:
+        rows = database.execute("select run_id, step, metrics from metrics order by step").fetchall()
+    assert [row[1] for row in rows] == [1, 2]
+    assert rows[0][0] == rows[1][0]
+    assert json.loads(rows[0][2]) == {"train/loss": 0.5}
+
+
 def test_a_logger_that_is_not_installed_is_said_so(tmp_path: Path) -> None:
+    if find_spec("trackio"):
+        pytest.skip("trackio is installed")
     with pytest.raises(InputError, match="pip install trackio"):
         MetricsWriter(tmp_path, ("trackio",), {}, -1)
 
