@@ -192,27 +192,24 @@ def _speed(node: Call) -> Node:
     return Quantity(found[0], found[1]) if measured and len(dimensions) > 1 else node
 
 
-def _value_and_letters(node: Node) -> tuple[Node, Unit] | None:
-    """A number and the unit that the letters behind it spell, or None."""
-    if not variables(node):
-        return node, ()
-    if isinstance(node, Sym):
-        return (Num(Fraction(1)), ((node.name, 1),)) if node.name in UNITS else None
-    if not isinstance(node, Call):
-        return None
-    if node.head == "pow" and isinstance(node.args[0], Sym):
-        unit = _value_and_letters(node.args[0])
-        power = node.args[1]
-        whole = isinstance(power, Num) and power.value.denominator == 1 and abs(power.value) < 10
-        return (
-            (unit[0], ((unit[1][0][0], int(power.value)),))
-            if unit and whole and isinstance(power, Num)
-            else None
-        )
-    if node.head not in ("mul", "div"):
-        return None
-    left, right = _value_and_letters(node.args[0]), _value_and_letters(node.args[1])
-    if left is None or right is None or right[0] != Num(Fraction(1)) or not right[1]:
+_MOST_FACTORS = 8
+
+
+def _value_and_letters(node: Node, factors: int = _MOST_FACTORS) -> tuple[Node, Unit] | None:
+    """A number and the unit that the letters behind it spell, or None; a unit has at most eight factors."""
+    if isinstance(node, Sym) and node.name in UNITS:
+        return Num(Fraction(1)), ((node.name, 1),)
+    if isinstance(node, Call) and node.head == "pow" and isinstance(node.args[0], Sym):
+        name, power = node.args[0].name, node.args[1]
+        if name in UNITS and isinstance(power, Num) and power.value.denominator == 1 and power.value < 10:
+            return Num(Fraction(1)), ((name, int(power.value)),)
+    if not isinstance(node, Call) or node.head not in ("mul", "div") or not factors:
+        return None if variables(node) else (node, ())
+    right = _value_and_letters(node.args[1], 0)
+    if right is None or not right[1]:
+        return None if variables(node) else (node, ())
+    left = _value_and_letters(node.args[0], factors - 1)
+    if left is None:
         return None
     sign = 1 if node.head == "mul" else -1
     powers = dict(left[1])

@@ -105,6 +105,7 @@ _DOMAINS = {
     "Z": "integers", "N": "naturals", "R": "reals", "Q": "rationals", "N*": "positive integers",
     "N+": "positive integers", "Z+": "positive integers", "R+": "positive reals",
 }  # fmt: skip
+_LONGEST_DECLARATION = 200
 _QUANTIFIED = r"(?:for|where|with)(?: all| any| every| some)?"
 _DECLARATION = re.compile(
     rf"(?:[,;]?\s*\\text\s*\{{\s*,?\s*{_QUANTIFIED}\s*\}}\s*|[,;]?\s*\b{_QUANTIFIED}\s+|[,;]\s*|\(\s*)"
@@ -127,7 +128,7 @@ class Declaration:
 def split_declaration(canonical: str) -> tuple[str, Declaration | None]:
     """An answer without the declaration at its end, and that declaration."""
     canonical = _REAL_FIRST.sub("", canonical)
-    found = _DECLARATION.search(canonical)
+    found = _DECLARATION.search(canonical, max(0, len(canonical) - _LONGEST_DECLARATION))
     rest = canonical[: found.start()].strip() if found else ""
     if found is None or not rest:
         return canonical, None
