@@ -6,6 +6,7 @@ nothing that a program may not know, and what it says is judged outside.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import builtins
 import contextlib
@@ -125,7 +126,8 @@ def run_script(sources: list[str]) -> int:
         code = 1
     # What the interpreter does at its end, without the teardown of every module.
     try:
-        threading._shutdown()  # type: ignore[attr-defined]
+        if _thread._count():
+            threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         sys.stdout.flush()
     except BaseException as error:

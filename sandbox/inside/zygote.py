@@ -8,6 +8,7 @@ socket; a request carries the descriptors of the run: standard input, output, er
 from __future__ import annotations
 
 import _random
+import array
 import contextlib
 import errno
 import fcntl
@@ -36,6 +37,8 @@ FIRST_OWN = 16
 """The zygote keeps its own descriptors from here on, so that what it receives takes the places above."""
 RESERVED = 8 << 30
 MAX_STACK = 256 << 20
+# What `json.loads` comes to, without the layers above it: they are pages to copy.
+_SCAN = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 _GENERATOR = random.seed.__self__  # type: ignore[attr-defined]
 _ALWAYS = {
     resource.RLIMIT_CORE: 0,
@@ -82,6 +85,9 @@ class Zygote:
         self.listens = self.tier != "none" and seccomp.can_listen()
         refuse = seccomp.RET_NOTIFY if self.listens else seccomp.RET_ERRNO | seccomp.EPERM
         self.filter = seccomp.Filter(seccomp.assemble(allowed, refuse), _ANY_PID, listener=self.listens)
+        self.listener = array.array("i", [-1])
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, self.listener)]
+        self.locked = ([b"."], rights if self.listens else [])
         self.ledger = ledger.Ledger()
         self.tools: bool = config["tools"]
 
@@ -220,7 +226,7 @@ class Zygote:
             if self.tier == "namespaces":
                 os.chdir(jail.SCRATCH)
             self._lock_up(given)
-            payload = json.loads(_read_all(JOB))
+            payload, _ = _SCAN(_read_all(JOB).decode("ascii"), 0)
             self.ledger.begin(LEDGER)
             # The map holds a copy of its descriptor, at the first free number.
             os.close(JOB)
@@ -269,7 +275,8 @@ class Zygote:
         if self.enter_landlock is not None:
             self.enter_landlock()
         listener = self.filter.install(os.getpid()) if self.tier != "none" else -1
-        socket.send_fds(self.childs_line, [b"."], [listener] if self.listens else [])
+        self.listener[0] = listener
+        self.childs_line.sendmsg(*self.locked)
         linux.close_range(given)
 
 

@@ -44,7 +44,15 @@ def test_honest_scripts_print_the_sum(sandbox: LocalSandbox, source: str) -> Non
     assert (run.stdout.strip(), run.exit_code, run.limit, run.tier) == ("3", 0, None, sandbox.tier), run
 
 
-SCRIPT_ENDS = ("raise SystemExit('bye')", "1 / 0", "import sys; sys.exit(7)", "x = (", "exit()", "input()")
+SCRIPT_ENDS = (
+    "raise SystemExit('bye')", "1 / 0", "import sys; sys.exit(7)", "x = (", "exit()", "input()",
+    "import threading, time\nthreading.Thread(target=lambda: (time.sleep(0.2), print('late'))).start()\n"
+    "print('first')",
+    "from concurrent.futures import ThreadPoolExecutor as E\nimport time\n"
+    "f = E(2).submit(lambda: (time.sleep(0.2), print('job')))\nprint('x')",
+    "import _thread, time\n_thread.start_new_thread(lambda: time.sleep(60), ())\nprint('raw')",
+    "import atexit\natexit.register(print, 'bye')\nraise SystemExit(3)",
+)  # fmt: skip
 
 
 def interpreter(source: str) -> subprocess.CompletedProcess[str]:
@@ -58,7 +66,7 @@ def test_end_of_a_script_is_the_interpreters() -> None:
         for source in SCRIPT_ENDS:
             plain = interpreter(source)
             run = script(sandbox, source)
-            assert run.exit_code == plain.returncode
+            assert (run.exit_code, run.stdout) == (plain.returncode, plain.stdout)
             assert run.stderr.strip().splitlines()[-1:] == plain.stderr.strip().splitlines()[-1:]
 
 
