@@ -20,6 +20,8 @@ from rollout.types import EngineError, FinishReason, Sampling
 
 _SPARE_COLUMNS = 32
 """Fewest steps between two moves of the cache to the left."""
+_FIRST_COLUMNS = 128
+"""Most steps for which there is room from the beginning: short completions never move the cache."""
 _REFILL_SHARE = 8
 """Free slots are refilled, or closed up, once they are one in so many; each time costs a copy."""
 
@@ -87,7 +89,8 @@ class Decoder:
         self._prefill_tokens = prefill_tokens
         self._longest_prompt = max(len(job.prompt) for job in jobs)
         device = forward.device
-        columns = self._longest_prompt + _SPARE_COLUMNS
+        longest_completion = max(job.max_tokens for job in jobs)
+        columns = self._longest_prompt + max(_SPARE_COLUMNS, min(longest_completion, _FIRST_COLUMNS) + 1)
         self._slots = SlotCache(slots, columns, device)
         self._slots.window.begin = self._slots.window.end = self._longest_prompt
         self._state = torch.zeros(4, slots, dtype=torch.int64, device=device)

@@ -23,31 +23,31 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from benchmarks.trainer.toy import make_model
+from curation.statistics import mean_interval
+
 PROMPTS, GROUP, WARM = 32, 8, 2
+WIDTH, INNER, LAYERS = 128, 384, 5
+LAYER_WEIGHTS = LAYERS * (4 * WIDTH * WIDTH + 3 * WIDTH * INNER)
 LENGTHS = {"fixed": (512, 48), "varied": (32, 128)}
 """Size of the vocabulary and most tokens of a response."""
 
 
-def make_model(folder: Path, vocabulary: int) -> None:
-    import torch
+def save_model(folder: Path, vocabulary: int) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+    from transformers import PreTrainedTokenizerFast
 
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=vocabulary,
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=5,
-        num_attention_heads=4,
-        num_key_value_heads=4,
+    model = make_model(
+        0,
+        vocabulary,
+        hidden_size=WIDTH,
+        intermediate_size=INNER,
+        num_hidden_layers=LAYERS,
         max_position_embeddings=512,
-        tie_word_embeddings=True,
-        eos_token_id=1,
-        pad_token_id=0,
-        bos_token_id=None,
     )
-    Qwen2ForCausalLM(config).save_pretrained(folder)
+    model.save_pretrained(folder)
     words = {"<pad>": 0, "<eos>": 1, **{f"w{number}": number for number in range(2, vocabulary)}}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="w2"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -87,12 +87,14 @@ def run_ours(model: Path, steps: int, vocabulary: int, tokens: int) -> list[dict
         result = update(self, samples, step)
         now = time.process_time()
         count = sum(len(item.tokens.response) for item in samples)
+        read = sum(len(item.tokens) for item in samples)
         seconds.append(
             {
                 "generation": began["generation"],
                 "update": now - start,
                 "all": now - began["all"],
                 "tokens": count,
+                "gflop": 6e-9 * (read * LAYER_WEIGHTS + count * vocabulary * WIDTH),
             }
         )
         began["all"] = now
@@ -201,7 +203,21 @@ def trial(who: str, model: Path, steps: int, vocabulary: int, tokens: int) -> No
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     # Worker processes verify; their CPU time belongs to the step.
     result["all"] += (children.ru_utime + children.ru_stime) / steps
+    if who == "ours":
+        result["products"] = result.pop("gflop") / matrix_gflops()
     print(json.dumps(result))
+
+
+def matrix_gflops() -> float:
+    """What this machine's matrix product does on one thread, with the model's largest layer."""
+    import torch
+
+    inputs, weights, times = torch.randn(4096, WIDTH), torch.randn(WIDTH, INNER), []
+    for _ in range(50):
+        start = time.process_time()
+        inputs @ weights
+        times.append(time.process_time() - start)
+    return 2e-9 * inputs.numel() * INNER / statistics.median(times)
 
 
 def main() -> None:
@@ -220,7 +236,7 @@ def main() -> None:
         return
     found: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
     with tempfile.TemporaryDirectory() as folder:
-        make_model(Path(folder), vocabulary)
+        save_model(Path(folder), vocabulary)
         for _ in range(options.rounds):
             for who, results in found.items():
                 results.append(start_trial(who, folder, options))
@@ -240,7 +256,7 @@ def start_trial(who: str, folder: str, options: argparse.Namespace) -> dict[str,
 
 def report(found: dict[str, list[dict[str, float]]], lengths: str) -> None:
     print(f"{lengths} lengths, {PROMPTS} prompts x {GROUP}; medians over {len(found['ours'])} trials each")
-    print(f"{'':24}{'ours':>12}{'TRL':>12}{'TRL/ours':>12}")
+    print(f"{'':24}{'ours':>12}{'TRL':>12}{'TRL/ours':>12}   95 % (t, pairs of trials)")
     rows = {
         "generation, CPU-s/step": ("generation", 1.0),
         "update, CPU-s/step": ("update", 1.0),
@@ -249,10 +265,15 @@ def report(found: dict[str, list[dict[str, float]]], lengths: str) -> None:
         "peak memory, MB": ("memory", 1e-6),
     }
     for label, (name, scale) in rows.items():
-        ours, theirs = (
-            statistics.median(item[name] for item in found[who]) * scale for who in ("ours", "trl")
+        ours, theirs = ([item[name] * scale for item in found[who]] for who in ("ours", "trl"))
+        logs = np.log(theirs) - np.log(ours)
+        interval = "[{:.2f}, {:.2f}]".format(*np.exp(mean_interval(logs))) if len(logs) > 1 else ""
+        print(
+            f"{label:24}{statistics.median(ours):12.3f}{statistics.median(theirs):12.3f}"
+            f"{np.exp(logs.mean()):12.2f}   {interval}"
         )
-        print(f"{label:24}{ours:12.3f}{theirs:12.3f}{theirs / ours:12.2f}")
+    products = statistics.median(item["products"] for item in found["ours"])
+    print(f"the update's matrix products alone, at this machine's rate: {products:.3f} CPU-s/step")
     for phase in ("generation", "update"):
         rates = [
             statistics.median(item["tokens"] / item[phase] for item in found[who]) for who in ("ours", "trl")
