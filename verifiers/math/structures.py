@@ -121,7 +121,11 @@ class Decider(Relations):
         """Three-valued equality of two trees."""
         ours, theirs = unwrap(ours), unwrap(theirs)
         if has_pm(ours) or has_pm(theirs):
-            return self.equal(expand_pm(ours), expand_pm(theirs))
+            expanded = expand_pm(ours), expand_pm(theirs)
+            if any(has_pm(node) for node in expanded):
+                # More signs than are written out, or one where none can be.
+                return True if ours == theirs else None
+            return self.equal(*expanded)
         if not (isinstance(ours, Num) and isinstance(theirs, Num)):
             ours, theirs = common_forms(ours, theirs)
         if is_computation(ours) and is_computation(theirs) and ours != theirs:
