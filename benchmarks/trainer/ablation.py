@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -278,7 +279,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--report", action="store_true", help="only print what is there")
     options = parser.parse_args()
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     for seed in () if options.report else options.seeds:
         for rung, (title, _) in enumerate(LADDER):
             result = run(options.output, rung, seed, options.steps)
