@@ -209,7 +209,7 @@ def report(folder: Path, console: Console) -> None:
     """Print the tables of the runs that are done, and write them as JSON."""
     found = collect(folder)
     seeds = {len(runs) for runs in found.values()}
-    table = Table(title=f"means ± 95 % (t) over {min(seeds)} to {max(seeds)} seeds")
+    table = Table(title=f"means ± 95 % (t) over {'-'.join(map(str, sorted(seeds)))} seeds")
     for heading in ("", "final avg@4", "mean avg@4", "entropy", "length", "truncated"):
         table.add_column(heading)
     for rung, (title, _) in enumerate(LADDER):
