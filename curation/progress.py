@@ -1,11 +1,8 @@
-"""Progress on long work: a bar on a terminal, a plain line now and then elsewhere, nothing without a "
-"console."""
+"""Progress on long work: a bar on a terminal, a plain line now and then elsewhere, nothing without a console."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -17,7 +14,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-Item = TypeVar("Item")
 PLAIN_SECONDS = 10.0
 
 
@@ -51,13 +47,6 @@ class StageProgress:
             of = f" of {self._total}" if self._total else ""
             line = f"{self._name}: {done}{of}" + (f", {text}" if text else "")
             self._console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-    def track(self, items: Iterable[Item], every: int = 256) -> Iterator[Item]:
-        """Pass items through and count them."""
-        for count, item in enumerate(items, self._done + 1):
-            yield item
-            if count % every == 0:
-                self.set(count)
 
     def __enter__(self) -> StageProgress:
         """Show the bar."""

@@ -175,11 +175,11 @@ class RayEngine:
                         share.received.add(drawn)
                         yield replace(completion, prompt_index=share.prompts[completion.prompt_index])
         finally:
-            self._end(number, {place for place, _ in waiting.values()})
+            self._end(number, len(work))
 
-    def _end(self, number: int, places: set[int]) -> None:
-        """Abort what a call still has under way; a replica that died has nothing."""
-        for ending in [self._replicas[place].end.remote(number) for place in places if self._replicas]:
+    def _end(self, number: int, parts: int) -> None:
+        """Let the replicas that have a part of a call abort what is under way, and forget it."""
+        for ending in [replica.end.remote(number) for replica in self._replicas[:parts]]:
             try:
                 self._ray.get(ending)
             except self._ray.exceptions.RayActorError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -27,7 +26,6 @@ class Reporter:
                 console=console,
             )
             self._task = self._progress.add_task("", total=steps)
-        self._began = time.monotonic()
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Show a row of `metrics.jsonl`."""

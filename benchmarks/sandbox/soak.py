@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sandbox import Limits
+from tests.processes import descendants
 from verifiers import Problem
 from verifiers.code import CodeVerifier
 
@@ -54,33 +55,17 @@ LIMITS = Limits(cpu=0.3, wall=30, memory=128 << 20, output=1 << 20)
 
 def state() -> dict[str, int]:
     """What could leak, of this process, of all below it, and of the kernel's sockets."""
-    below, resident = _below()
+    below = descendants()
     files = len(list(Path("/proc/self/fd").iterdir()))
     own = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     sockets = int(Path("/proc/net/sockstat").read_text().split()[2])
     return {
         "MiB": own >> 20,
-        "MiB below": resident >> 20,
+        "MiB below": sum(below.values()) >> 20,
         "files": files,
-        "processes": below,
+        "processes": len(below),
         "sockets": sockets,
     }
-
-
-def _below() -> tuple[int, int]:
-    parents, sizes = {}, {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents[int(folder.name)] = int(fields[1])
-            sizes[int(folder.name)] = int(fields[21]) * resource.getpagesize()
-    found = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return len(found) - 1, sum(sizes[pid] for pid in found if pid != os.getpid())
 
 
 def main() -> int:

@@ -18,10 +18,10 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from sandbox import Limits, LocalSandbox, Program
+from tests.processes import process_tree
 from verifiers import Problem
 from verifiers.code import CodeVerifier
 
@@ -111,20 +111,8 @@ class Times:
 
 def processor_seconds() -> float:
     """What this process and all below it have used so far."""
-    parents: dict[int, int] = {}
-    used: dict[int, int] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents[int(folder.name)] = int(fields[1])
-            used[int(folder.name)] = sum(map(int, fields[11:15]))
-    found = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
-        found |= more
-    return sum(used[pid] for pid in found) / os.sysconf("SC_CLK_TCK")
+    ticks = sum(sum(map(int, fields[11:15])) for fields in process_tree().values())
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def measure(found: dict[str, Callable[[], Any]], seconds: float) -> dict[str, Times]:

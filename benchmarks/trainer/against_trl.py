@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.trainer.toy import make_model
+from benchmarks.trainer.toy import TRL_DAPO, make_model
 from curation.statistics import mean_interval
 
 PROMPTS, GROUP, WARM = 32, 8, 2
@@ -167,23 +167,13 @@ def run_trl(model: Path, steps: int, vocabulary: int, tokens: int) -> list[dict[
             train_dataset=Dataset.from_dict({"prompt": make_prompts(PROMPTS * steps, vocabulary)}),
             args=GRPOConfig(
                 output_dir=folder,
-                use_cpu=True,
-                bf16=False,
                 per_device_train_batch_size=PROMPTS * GROUP,
                 num_generations=GROUP,
                 max_completion_length=tokens,
                 max_steps=steps,
-                loss_type="dapo",
-                epsilon=0.2,
-                epsilon_high=0.28,
-                beta=0.0,
                 learning_rate=1e-6,
                 lr_scheduler_type="constant",
-                gradient_checkpointing=False,
-                report_to=[],
-                save_strategy="no",
-                logging_strategy="no",
-                disable_tqdm=True,
+                **TRL_DAPO,
             ),
             callbacks=[Clock()],
         )

@@ -22,7 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.trainer.toy import MAX_TOKENS, character_tokenizer, make_problems, warm_model
+from benchmarks.trainer.toy import (
+    MAX_TOKENS,
+    TRL_DAPO,
+    character_tokenizer,
+    make_problems,
+    warm_model,
+)
 from curation.statistics import mean_interval
 from verifiers import Problem
 
@@ -83,26 +89,16 @@ def train_trl(model: Any, problems: Sequence[Problem], steps: int, seed: int) ->
             args=GRPOConfig(
                 output_dir=folder,
                 seed=seed,
-                use_cpu=True,
-                bf16=False,
                 per_device_train_batch_size=PROMPTS * GROUP,
                 num_generations=GROUP,
                 max_completion_length=MAX_TOKENS,
                 max_steps=steps,
-                loss_type="dapo",
-                epsilon=0.2,
-                epsilon_high=0.28,
-                beta=0.0,
                 learning_rate=LEARNING_RATE,
                 lr_scheduler_type="constant_with_warmup",
                 warmup_steps=WARMUP,
                 weight_decay=0.0,
                 max_grad_norm=1.0,
-                gradient_checkpointing=False,
-                report_to=[],
-                save_strategy="no",
-                logging_strategy="no",
-                disable_tqdm=True,
+                **TRL_DAPO,
             ),
         )
         trainer.train()

@@ -23,6 +23,20 @@ LONGEST = 9
 SLIPS = 0.15
 """Share of the steps with a wrong total in the manners that are taught."""
 SKILL_STEPS = 1000
+TRL_DAPO: dict[str, Any] = {
+    "use_cpu": True,
+    "bf16": False,
+    "loss_type": "dapo",
+    "epsilon": 0.2,
+    "epsilon_high": 0.28,
+    "beta": 0.0,
+    "gradient_checkpointing": False,
+    "report_to": [],
+    "save_strategy": "no",
+    "logging_strategy": "no",
+    "disable_tqdm": True,
+}
+"""Arguments of TRL's GRPOConfig for a run that does what ours does, and nothing beside."""
 
 
 def make_problem(generator: random.Random) -> tuple[str, list[str]]:

@@ -15,7 +15,8 @@ import pytest
 
 from sandbox.local import LocalSandbox
 from sandbox.types import Call, Limits, Program
-from tests.verifiers.code_hostile import descendants, is_program
+from tests.processes import descendants, process_tree
+from tests.verifiers.code_hostile import is_program
 
 QUICK = Limits(cpu=2, wall=20, memory=256 << 20)
 ROOT = Path(__file__).parents[2]
@@ -104,11 +105,8 @@ def test_refusals_and_an_end_cost_the_zygote_nothing(sandbox: LocalSandbox) -> N
 
 def processor_seconds() -> float:
     """What the living descendants used so far; a program's own time is its parent's when it has ended."""
-    ticks = 0
-    for pid in descendants():
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    below = (fields for pid, fields in process_tree().items() if pid != os.getpid())
+    return sum(int(fields[11]) + int(fields[12]) for fields in below) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.parametrize("victim", ["supervisor", "zygote"])

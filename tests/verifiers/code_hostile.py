@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.types import Limits, Program
+from tests.processes import descendants
 from tests.shared_data import shared_path, shared_rows
 from verifiers import Problem
 from verifiers.code import CodeVerifier
@@ -106,26 +107,6 @@ def _listen(listener: socket.socket, kind: int, log: Path) -> None:
             return
         with log.open("ab") as file:
             file.write(data or b"connected")
-
-
-def descendants(root: int | None = None) -> dict[int, int]:
-    """Resident bytes of every process below `root` (default: this one)."""
-    parents: dict[int, int] = {}
-    resident: dict[int, int] = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            parents[int(folder.name)] = int(fields[1])
-            resident[int(folder.name)] = int(fields[21]) * resource.getpagesize()
-    found = {root or os.getpid()}
-    while True:
-        more = {pid for pid, parent in parents.items() if parent in found} - found
-        if not more:
-            return {pid: resident[pid] for pid in found if pid in resident and pid != (root or os.getpid())}
-        found |= more
 
 
 class Watch:

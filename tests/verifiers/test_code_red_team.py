@@ -12,7 +12,8 @@ import pytest
 
 from sandbox.local import TIERS, LocalSandbox
 from sandbox.types import Limits, Program, SandboxError
-from tests.verifiers.code_hostile import descendants, own_memory
+from tests.processes import descendants
+from tests.verifiers.code_hostile import own_memory
 from verifiers import InputError, Problem
 from verifiers.code import CodeVerifier, tried
 
