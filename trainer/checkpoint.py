@@ -10,11 +10,12 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from curation.files import atomic_write, file_digest, sync_folder
 from verifiers import InputError
@@ -144,6 +145,27 @@ def best_step(folder: Path) -> tuple[int, float] | None:
         return None
     values = json.loads(path.read_text())
     return values["step"], values["accuracy"]
+
+
+def check_settings(path: Path, settings: Mapping[str, Any], may_change: Collection[str]) -> None:
+    """A run folder holds one run: what decides its steps must be as in the `config.yaml` at `path`, if any.
+
+    Raises:
+        InputError: a setting that may not change did.
+    """
+    if not path.exists():
+        return
+    before = yaml.safe_load(path.read_text())
+    changed = [
+        f"{key} was {before.get(key)!r} and is {value!r}"
+        for key, value in settings.items()
+        if key not in may_change and before.get(key) != value
+    ]
+    if changed:
+        raise InputError(
+            f"{path}: the run was started with other settings ({'; '.join(changed)}); "
+            "set them back, or take another output folder"
+        )
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

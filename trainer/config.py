@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from rollout import EngineConfig
 
 Preset = Literal["dapo", "grpo", "dr_grpo"]
+LoggerName = Literal["tensorboard", "wandb", "trackio"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     # DAPO: clip-higher, token-level loss, dynamic sampling, soft overlong punishment, no KL.
@@ -272,7 +273,7 @@ class TrainConfig(Section):
     evaluation: EvalSettings = EvalSettings()
     checkpoint: CheckpointConfig = CheckpointConfig()
     verifier: VerifierConfig = VerifierConfig()
-    loggers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+    loggers: tuple[LoggerName, ...] = Field(
         default=(), description="Where the metrics go beside metrics.jsonl; each must be installed."
     )
 

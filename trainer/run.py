@@ -20,7 +20,7 @@ from torch import nn
 from curation import CuratedProblem, load_curated
 from curation.files import atomic_write
 from rollout import Engine, EngineConfig, create_engine, load_model, load_tokenizer
-from trainer.checkpoint import SAMPLER, STATE, Checkpoints, load_state, save_state
+from trainer.checkpoint import SAMPLER, STATE, Checkpoints, check_settings, load_state, save_state
 from trainer.config import TrainConfig
 from trainer.console import Reporter
 from trainer.distributed import World
@@ -167,14 +167,14 @@ def open_run(
     train_items, held_out = _problems(config, problems, eval_sets)
     train_problems = [_plain(item) for item in train_items]
     with ExitStack() as stack:
-        _check_settings(config)
+        settings = config.model_dump(mode="json")
+        check_settings(config.output / "config.yaml", settings, MAY_CHANGE)
         if engine is None:
             engine = create_engine(_engine_config(config))
             stack.callback(engine.close)
         model, tokenizer = _learner_model(config, engine)
         checkpoints = Checkpoints(config.output / "checkpoints", config.checkpoint.keep)
         start = checkpoints.latest() or 0
-        settings = config.model_dump(mode="json")
         run = Run(
             config=config,
             engine=engine,
@@ -260,24 +260,6 @@ def _problems(
 
 def _plain(item: ProblemLike) -> Problem:
     return item.problem if isinstance(item, CuratedProblem) else item
-
-
-def _check_settings(config: TrainConfig) -> None:
-    """A run folder holds one run: what decides its steps must be as it was."""
-    path = config.output / "config.yaml"
-    if not path.exists():
-        return
-    before, now = yaml.safe_load(path.read_text()), config.model_dump(mode="json")
-    changed = [
-        f"{key} was {before.get(key)!r} and is {now[key]!r}"
-        for key in now
-        if key not in MAY_CHANGE and before.get(key) != now[key]
-    ]
-    if changed:
-        raise InputError(
-            f"{path}: the run was started with other settings ({'; '.join(changed)}); "
-            "set them back, or take another output folder"
-        )
 
 
 def _engine_config(config: TrainConfig) -> EngineConfig:
