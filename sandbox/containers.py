@@ -246,7 +246,7 @@ class DockerSandbox:
         job = job_of(program)
 
         def once() -> Execution:
-            collector = Collector(on_result, program.reply_limit)
+            collector = Collector.of(program, on_result)
             end, parts = self._exchange(job, None, stdin, limits, limits, collector)
             return collector.execution(end["end"], Taken(*parts), limits, self.tier)
 

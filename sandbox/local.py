@@ -132,7 +132,7 @@ class LocalSandbox:
         if program.language != "python":
             return self._run_built(program, stdin, limits)
         job = {**job_of(program), "processes": limits.processes}
-        return self._twice(job, stdin, limits, lambda: Collector(on_result, program.reply_limit))[0]
+        return self._twice(job, stdin, limits, lambda: Collector.of(program, on_result))[0]
 
     def _run_built(self, program: Program, stdin: bytes, limits: Limits) -> Execution:
         """Build the program, unless that was done just before, and run what came of it."""

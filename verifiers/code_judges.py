@@ -120,9 +120,6 @@ def _judge_checks(
     def on_result(result: CallResult) -> bool:
         nonlocal seen
         seen += 1
-        if seen > len(checks):
-            failures.setdefault(total - 1, "more results than calls")
-            return True
         check = checks[seen - 1]
         waiting[check.test] -= 1
         difference = check.difference(result)
