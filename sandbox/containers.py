@@ -89,7 +89,8 @@ class _Container:
         sources: Frame = {f"inside.{path.stem}": path.read_text() for path in folder.glob("*.py")}
         sources["inside"] = sources.pop("inside.__init__")
         sources["config"] = {
-            "packages": list(packages), "preload": list(STANDARD_PRELOADS), "user": None, "tools": False
+            "packages": list(packages), "preload": list(STANDARD_PRELOADS), "user": None,
+            "tools": False, "commands": False,
         }  # fmt: skip
         text = json.dumps(sources).encode()
         try:
