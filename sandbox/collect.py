@@ -71,8 +71,9 @@ class Collector:
                 raise codec.CodecError("there were no more calls")
             if len(line) > self.reply_limit:
                 # Read, it would take twenty times its size: more than a hostile program should cost here.
-                return self._result(CallResult(value=codec.Opaque(f"a result of {len(line)} bytes")))
-            result = _call_result(codec.load(line))
+                opaque = codec.Opaque(f"a result of {len(line)} bytes")
+                return self._result(CallResult(index=len(self.results), value=opaque))
+            result = _call_result(len(self.results), codec.load(line))
         except (LookupError, TypeError, ValueError, RecursionError) as error:
             self.violation = f"what came over the channel is no result: {error}"
             return True
@@ -198,8 +199,8 @@ def _raised(frame: Frame) -> Raised:
     )
 
 
-def _call_result(frame: Frame) -> CallResult:
+def _call_result(index: int, frame: Frame) -> CallResult:
     if "error" in frame:
-        return CallResult(raised=_raised(frame["error"]))
+        return CallResult(index=index, raised=_raised(frame["error"]))
     after = tuple(codec.unpack(item, False) for item in frame["after"]) if "after" in frame else None
-    return CallResult(value=codec.unpack(frame["value"], False), after=after)
+    return CallResult(index=index, value=codec.unpack(frame["value"], False), after=after)
