@@ -26,16 +26,19 @@ class CodecError(ValueError):
 
 
 class Opaque:
-    """A value that is no plain data: its type's name, and the number under which its owner keeps it."""
+    """A value that is no plain data: its type's name, and the number under which its owner keeps it.
 
-    __slots__ = ("handle", "type_name")
+    The names are such as no program has: a stand-in has the attributes of its object besides.
+    """
+
+    __slots__ = ("_opaque_handle", "_opaque_type")
 
     def __init__(self, type_name: str, handle: int = -1) -> None:
-        self.type_name = type_name
-        self.handle = handle
+        self._opaque_type = type_name
+        self._opaque_handle = handle
 
     def __repr__(self) -> str:
-        return f"<{self.type_name} object>"
+        return f"<{self._opaque_type} object>"
 
 
 class RawSet(list[Any]):
@@ -146,7 +149,7 @@ _PACKERS: dict[type, Callable[[Any, Keep | None, int], Any]] = {
     datetime.date: lambda value, keep, depth: {"da": datetime.date.isoformat(value)},
     datetime.time: lambda value, keep, depth: {"ti": datetime.time.isoformat(value)},
     datetime.timedelta: lambda value, keep, depth: {"td": [value.days, value.seconds, value.microseconds]},
-    Opaque: lambda value, keep, depth: {"o": [value.type_name, value.handle]},
+    Opaque: lambda value, keep, depth: {"o": [value._opaque_type, value._opaque_handle]},
 }
 
 
@@ -179,8 +182,9 @@ def unpack(tree: Any, hashed: bool = True, handle: Callable[[Opaque], Any] | Non
     try:
         return _unpack(tree, hashed, handle, 0)
     except (ValueError, TypeError, RecursionError, ArithmeticError, LookupError) as error:
-        # Whatever the constructors of the types say to what nobody packed.
-        raise CodecError(f"not a plain value: {type(error).__name__}: {str(error)[:200]}") from error
+        # Whatever the constructors of the types say to what nobody packed. The cause would be looked up for the
+        # program's traceback, in our own source.
+        raise CodecError(f"not a plain value: {type(error).__name__}: {str(error)[:200]}") from None
 
 
 def _unpack(tree: Any, hashed: bool, handle: Callable[[Opaque], Any] | None, depth: int) -> Any:
