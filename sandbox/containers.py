@@ -89,7 +89,8 @@ class _Container:
         sources: Frame = {f"inside.{path.stem}": path.read_text() for path in folder.glob("*.py")}
         sources["inside"] = sources.pop("inside.__init__")
         sources["config"] = {
-            "packages": list(packages), "preload": list(STANDARD_PRELOADS), "user": None, "tools": False
+            "packages": list(packages), "preload": list(STANDARD_PRELOADS), "user": None,
+            "tools": False, "commands": False,
         }  # fmt: skip
         text = json.dumps(sources).encode()
         try:
@@ -246,7 +247,7 @@ class DockerSandbox:
         job = job_of(program)
 
         def once() -> Execution:
-            collector = Collector(on_result, program.reply_limit)
+            collector = Collector.of(program, on_result)
             end, parts = self._exchange(job, None, stdin, limits, limits, collector)
             return collector.execution(end["end"], Taken(*parts), limits, self.tier)
 

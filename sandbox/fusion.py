@@ -83,7 +83,7 @@ class FusionSandbox:
                 "fetch_files": [],
             }
         )
-        return _execution(answer, limits, Collector(on_result, program.reply_limit) if called else None)
+        return _execution(answer, limits, Collector.of(program, on_result) if called else None)
 
     def run_suite(self, program: Program, suite: Suite, limits: Limits | None = None) -> SuiteExecution:
         """Refuses: the interface has no two processes that are safe from each other."""

@@ -132,7 +132,7 @@ class LocalSandbox:
         if program.language != "python":
             return self._run_built(program, stdin, limits)
         job = {**job_of(program), "processes": limits.processes}
-        return self._twice(job, stdin, limits, lambda: Collector(on_result, program.reply_limit))[0]
+        return self._twice(job, stdin, limits, lambda: Collector.of(program, on_result))[0]
 
     def _run_built(self, program: Program, stdin: bytes, limits: Limits) -> Execution:
         """Build the program, unless that was done just before, and run what came of it."""
@@ -269,14 +269,14 @@ class LocalSandbox:
         self._release(zygote, flavour)
 
     def _start(self, tier: str, flavour: str) -> Zygote:
-        if flavour != "tools":
+        if flavour not in ("commands", "processes"):
             return Zygote(tier, self._packages if flavour == "packages" else {})
         if tier != "namespaces":
             raise SandboxError(
                 f"programs that start processes need the tier `namespaces`: `{tier}` can't limit what they "
                 "use together"
             )
-        return Zygote(tier, {}, languages.trees())
+        return Zygote(tier, {}, languages.trees(), commands=flavour == "commands")
 
     def _release(self, zygote: Zygote, flavour: str) -> None:
         with self._lock:
@@ -316,9 +316,11 @@ def job_of(program: Program) -> Frame:
 
 
 def _flavour(job: Frame, packages: dict[str, str]) -> str:
-    """Which kind of zygote a job needs: with tools and processes, with packages loaded, or neither."""
-    if job["mode"] in ("build", "command") or job.get("processes", 1) > 1:
-        return "tools"
+    """Which kind of zygote a job needs: for tools, with processes, with packages loaded, or for none of that."""
+    if job["mode"] in ("build", "command"):
+        return "commands"
+    if job.get("processes", 1) > 1:
+        return "processes"
     return "packages" if any(name in source for source in job["sources"] for name in packages) else "plain"
 
 

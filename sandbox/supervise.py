@@ -55,7 +55,9 @@ _ENVIRONMENT = {
 class Zygote:
     """One zygote process, seen from outside."""
 
-    def __init__(self, tier: str, packages: dict[str, str], trees: Sequence[str] = ()) -> None:
+    def __init__(
+        self, tier: str, packages: dict[str, str], trees: Sequence[str] = (), *, commands: bool = False
+    ) -> None:
         around = _bubblewrap(packages) if tier == "bubblewrap" else []
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.errors = os.memfd_create("errors")
@@ -75,6 +77,7 @@ class Zygote:
             "tier": inner,
             "packages": packages,
             "tools": bool(trees),
+            "commands": commands,
             "trees": list(trees),
             "preload": [*STANDARD_PRELOADS, *packages],
             "user": None if around else own_user(self.process.pid),

@@ -68,8 +68,8 @@ class Zygote:
             self.user is not None and self.tier == "landlock" and not jail.everybody_reads_interpreter()
         )
         self.own_namespace = own_namespace
-        self.scratch_size: tuple[int, int] | None = None
-        self.clean: tuple[int, ...] = ()
+        self.clean: tuple[tuple[int, int], tuple[int, ...]] | None = None
+        self.next_inode = 0
         self.address_space = int(os.pread(statm, 200, 0).split()[0]) * resource.getpagesize()
         self.drop_capabilities = linux.keep_capabilities(
             1 << linux.CAP_DAC_READ_SEARCH if self.keeps_reading else 0
@@ -81,7 +81,8 @@ class Zygote:
             rules = landlock.ruleset(None if self.tier == "namespaces" else _readable(config))
             self.enter_landlock = landlock.enter(own(rules))
         single = seccomp.single_process_rules(struct.unpack("=I", _ANY_PID)[0])
-        allowed = [*seccomp.base_rules(), *(seccomp.process_tree_rules() if config["tools"] else single)]
+        profile = seccomp.process_tree_rules() if config["tools"] else single
+        allowed = [*seccomp.base_rules(own_root=self.tier == "namespaces"), *profile]
         self.listens = self.tier != "none" and seccomp.can_listen()
         refuse = seccomp.RET_NOTIFY if self.listens else seccomp.RET_ERRNO | seccomp.EPERM
         self.filter = seccomp.Filter(seccomp.assemble(allowed, refuse), _ANY_PID, listener=self.listens)
@@ -90,6 +91,7 @@ class Zygote:
         self.locked = ([b"."], rights if self.listens else [])
         self.ledger = ledger.Ledger()
         self.tools: bool = config["tools"]
+        self.shows_processes: bool = config["commands"]
 
     def serve(self) -> None:
         """Answer requests until the supervisor hangs up."""
@@ -144,12 +146,15 @@ class Zygote:
 
     def _prepare_scratch(self, limits: dict[str, Any]) -> None:
         size = (limits["disk"], limits["files"])
-        if size == self.scratch_size and jail.scratch_state() == self.clean:
+        # In this order, for what a program left may leave no room to look further.
+        if (size, jail.scratch_state()) == self.clean and jail.next_inode() == self.next_inode:
+            self.next_inode += 1
             return
-        if self.scratch_size is not None:
+        if self.clean is not None:
             linux.umount(jail.SCRATCH)
         jail.mount_scratch(*size)
-        self.scratch_size, self.clean = size, jail.scratch_state()
+        self.next_inode = jail.next_inode() + 1
+        self.clean = size, jail.scratch_state()
 
     def _watch(self, pid: int, started: float, limits: dict[str, Any]) -> dict[str, Any]:
         """Wait for the end of `pid`, and bring it about at a limit. OSError where it could not be locked up."""
@@ -222,7 +227,7 @@ class Zygote:
             for kind, limit in settings:
                 resource.setrlimit(kind, limit)
             if self.tools:
-                jail.hide_other_processes()
+                jail.hide_other_processes(shows_own=self.shows_processes)
             if self.tier == "namespaces":
                 os.chdir(jail.SCRATCH)
             self._lock_up(given)
@@ -346,6 +351,7 @@ def _prepare_streams() -> None:
         os.dup2(stand_in, place)
         os.close(stand_in)
     runner.rebuild_standard_streams()
+    runner.name_standard_streams()
 
 
 def main() -> int:
