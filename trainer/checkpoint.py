@@ -151,9 +151,12 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     torch.save({**state, "random": random_state()}, path)
 
 
-def load_state(path: Path) -> dict[str, Any]:
-    """Read what `save_state` wrote and set the random generators; runs no code from the file."""
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+def load_state(path: Path, *, mapped: bool = False) -> dict[str, Any]:
+    """Read what `save_state` wrote and set the random generators; runs no code from the file.
+
+    `mapped` tensors are read from the file when they are used.
+    """
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     restore_random_state(state.pop("random"))
     return state
 

@@ -208,8 +208,21 @@ class LearnerConfig(Section):
     gradient_checkpointing: bool = Field(
         default=False, description="Recompute the layers in the backward pass: less memory, a third slower."
     )
+    sharding: Literal["none", "full"] = Field(
+        default="none",
+        description="What several processes share out among them: nothing, or weights, gradients and optimizer "
+        "state (ZeRO-3, by torch's FSDP2).",
+    )
     lora: LoraConfig | None = Field(default=None, description="Train adapters instead of all weights.")
     device: str = Field(default="auto", description="Device of the learner; auto: a GPU where there is one.")
+
+    @model_validator(mode="after")
+    def _adapters_are_not_sharded(self) -> Self:
+        if self.sharding != "none" and self.lora is not None:
+            raise ValueError(
+                "learner.sharding: adapters (learner.lora) are not sharded; leave one of the two out"
+            )
+        return self
 
 
 class EvalSettings(Section):

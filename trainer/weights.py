@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import LoraConfig
+from trainer.sharding import part_like
 from verifiers import InputError
 
 ADAPTER = "adapter"
@@ -77,15 +79,29 @@ def plain_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
         yield name.replace(".base_layer.", "."), tensor
 
 
-def save_model(model: Any, folder: Path) -> None:
+def copy_to_cpu(model: nn.Module) -> nn.Module:
+    """A copy in CPU memory; no device holds the model twice meanwhile."""
+    device = next(model.parameters()).device
+    copied = copy.deepcopy(model.cpu())
+    model.to(device)
+    return copied
+
+
+def save_model(model: Any, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
     """Write the model so that `AutoModelForCausalLM.from_pretrained` opens `folder`, adapters merged.
 
-    The adapters alone lie in `folder/adapter`.
+    The adapters alone lie in `folder/adapter`. `weights` are given where the model itself has only parts of them.
     """
     with _quiet_progress():
         if is_adapted(model):
             model.get_base_model().save_pretrained(folder, state_dict=dict(plain_weights(model)))
             model.save_pretrained(folder / ADAPTER)
+        elif weights is not None:
+            dtype = next(iter(weights.values())).dtype
+            model.save_pretrained(folder, state_dict=weights)
+            # The parts are float32 masters, and transformers has written their type.
+            model.config.dtype = dtype
+            model.config.save_pretrained(folder)
         else:
             model.save_pretrained(folder)
 
@@ -98,8 +114,10 @@ def restore_model(model: Any, folder: Path) -> None:
         set_peft_model_state_dict(model, load_peft_weights(str(folder / ADAPTER), device="cpu"))
         return
     with _quiet_progress():
-        saved = type(model).from_pretrained(folder, dtype=next(model.parameters()).dtype)
-    model.load_state_dict(saved.state_dict())
+        saved = type(model).from_pretrained(folder, dtype="auto").state_dict()
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            tensor.copy_(part_like(saved[name], tensor))
 
 
 @contextmanager
