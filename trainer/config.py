@@ -210,19 +210,11 @@ class LearnerConfig(Section):
     )
     sharding: Literal["none", "full"] = Field(
         default="none",
-        description="What several processes share out among them: nothing, or weights, gradients and optimizer "
-        "state (ZeRO-3, by torch's FSDP2).",
+        description="What several processes share out among them: nothing, or all weights, gradients and "
+        "optimizer state (ZeRO-3, by torch's FSDP2); of a model with adapters all but these.",
     )
     lora: LoraConfig | None = Field(default=None, description="Train adapters instead of all weights.")
     device: str = Field(default="auto", description="Device of the learner; auto: a GPU where there is one.")
-
-    @model_validator(mode="after")
-    def _adapters_are_not_sharded(self) -> Self:
-        if self.sharding != "none" and self.lora is not None:
-            raise ValueError(
-                "learner.sharding: adapters (learner.lora) are not sharded; leave one of the two out"
-            )
-        return self
 
 
 class EvalSettings(Section):

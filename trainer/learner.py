@@ -25,7 +25,7 @@ from trainer.objective import (
 from trainer.optimizer import MasterAdamW, learning_rate_factor
 from trainer.packing import micro_batches, scatter_rows
 from trainer.policy import Policy, TokenSequence
-from trainer.sharding import is_sharded, policy_maker, whole, whole_on_first
+from trainer.sharding import is_sharded, policy_maker
 from trainer.weights import add_lora, own_weights, plain_weights, without_adapter
 
 
@@ -175,9 +175,7 @@ class Learner:
 
         Sharded ones are gathered one after the other: all processes must go through them.
         """
-        if shared:
-            return own_weights(self.model)
-        return ((name, whole(tensor, self.policy.dtype)) for name, tensor in plain_weights(self.model))
+        return own_weights(self.model) if shared else plain_weights(self.model, self.policy.dtype)
 
     def state(self) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
         """What a checkpoint holds: the optimizer's state, and the weights where the model doesn't have them whole.
@@ -186,8 +184,8 @@ class Learner:
         """
         weights = None
         if self.sharded:
-            named = self.model.state_dict().items()
-            weights = {name: whole_on_first(tensor, self.policy.dtype) for name, tensor in named}
+            named = self.weights(shared=False)
+            weights = {name: tensor.cpu() for name, tensor in named if self.world.rank == 0}
         return weights, self.optimizer.state_dict()
 
     def _mini_batches(self, samples: Sequence[Sample], step: int) -> Iterator[list[Sample]]:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -58,8 +58,12 @@ class ShardedPolicy(Policy):
         Raises:
             InputError: the model's weights are of several types.
         """
-        self._dtype = _dtype_of(model)
-        self._root = _shard(model, self._dtype, device_type, float32_masters)
+        mesh = init_device_mesh(device_type, (dist.get_world_size(),))
+        adapters = _adapters(model)
+        for parameter in adapters:
+            parameter.data = parameter.data.to(device_type)
+        self._dtype = _dtype_of(model, adapters)
+        self._root = _shard(model, mesh, self._dtype, adapters, float32_masters)
         with others_present(computing=True):
             super().__init__(model)
 
@@ -106,8 +110,9 @@ class _Root(nn.Module):
         return result.logprobs.clone(), result.entropies.clone()
 
 
-def _shard(model: Any, dtype: torch.dtype, device_type: str, float32_masters: bool) -> Any:
-    mesh = init_device_mesh(device_type, (dist.get_world_size(),))
+def _shard(
+    model: Any, mesh: DeviceMesh, dtype: torch.dtype, adapters: set[nn.Parameter], float32_masters: bool
+) -> Any:
     low = dtype in _LOW_PRECISION
     # Inputs are not cast: as in the model that is not sharded, they follow from the embeddings' type.
     precision = MixedPrecisionPolicy(
@@ -121,7 +126,7 @@ def _shard(model: Any, dtype: torch.dtype, device_type: str, float32_masters: bo
             for parameter in module.parameters():
                 if parameter.requires_grad and not isinstance(parameter, DTensor):
                     parameter.data = parameter.data.float()
-        fully_shard(module, mesh=mesh, mp_policy=precision)
+        fully_shard(module, mesh=mesh, mp_policy=precision, ignored_params=adapters)
     for module in root.modules():
         if isinstance(module, FSDPModule):
             # The loss has its weights already: the gradients are summed, and not divided by the processes.
@@ -132,13 +137,21 @@ def _shard(model: Any, dtype: torch.dtype, device_type: str, float32_masters: bo
 
 def _layers(model: Any) -> Iterator[nn.Module]:
     """What is gathered together: the elements of the decoder's own lists of modules."""
-    for child in model.get_decoder().children():
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    for child in base.get_decoder().children():
         if isinstance(child, nn.ModuleList):
             yield from child
 
 
-def _dtype_of(model: nn.Module) -> torch.dtype:
-    found = {parameter.dtype for parameter in model.parameters()}
+def _adapters(model: nn.Module) -> set[nn.Parameter]:
+    """What is trained of a model with adapters. It is small, so that every process keeps all of it."""
+    if not hasattr(model, "get_base_model"):
+        return set()
+    return {parameter for parameter in model.parameters() if parameter.requires_grad}
+
+
+def _dtype_of(model: nn.Module, adapters: set[nn.Parameter]) -> torch.dtype:
+    found = {parameter.dtype for parameter in model.parameters() if parameter not in adapters}
     if len(found) > 1:
         names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in found))
         raise InputError(
@@ -162,11 +175,11 @@ def whole(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     return gathered
 
 
-def whole_on_first(tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+def whole_on_first(tensor: Tensor) -> Tensor:
     """All of a sharded tensor in the first process's CPU memory, nothing in the others' (an empty tensor)."""
     if not isinstance(tensor, DTensor):
         return tensor
-    gathered = whole(tensor, dtype)
+    gathered = whole(tensor)
     return gathered.cpu() if dist.get_rank() == 0 else gathered.new_empty(0)
 
 

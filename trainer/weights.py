@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import LoraConfig
-from trainer.sharding import part_like
+from trainer.sharding import part_like, whole
 from verifiers import InputError
 
 ADAPTER = "adapter"
@@ -63,13 +63,14 @@ def own_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 @torch.no_grad()
-def plain_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """The weights under their names in the plain transformers model, adapters merged into what they adapt."""
-    if not is_adapted(model):
-        yield from model.state_dict().items()
-        return
-    base = model.get_base_model()
-    for name, tensor in base.state_dict().items():
+def plain_weights(model: Any, dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
+    """The weights under their names in the plain transformers model, adapters merged into what they adapt.
+
+    Sharded ones are gathered one after the other, in `dtype`: all processes must go through them.
+    """
+    base = model.get_base_model() if is_adapted(model) else model
+    for name, part in base.state_dict().items():
+        tensor = whole(part, dtype)
         if ".lora_" in name:
             continue
         module_name, adapted, leaf = name.partition(".base_layer.")
@@ -94,7 +95,7 @@ def save_model(model: Any, folder: Path, weights: dict[str, Tensor] | None = Non
     """
     with _quiet_progress():
         if is_adapted(model):
-            model.get_base_model().save_pretrained(folder, state_dict=dict(plain_weights(model)))
+            model.get_base_model().save_pretrained(folder, state_dict=weights or dict(plain_weights(model)))
             model.save_pretrained(folder / ADAPTER)
         elif weights is not None:
             dtype = next(iter(weights.values())).dtype

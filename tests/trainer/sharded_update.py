@@ -30,6 +30,11 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "checkpointed layers": {"learner": {**SPLIT, "gradient_checkpointing": True}},
     "clipped": {"learner": {**SPLIT, "grad_clip": 0.01}},
+    "adapters": {
+        "learner": {**SPLIT, "lora": {"rank": 4, "alpha": 8.0}},
+        "objective": {"kl_coefficient": 0.1},
+        "model": {"tie_word_embeddings": False},
+    },
     # Its soft caps fail in the middle of a packed pass, when the policy tries which way is right.
     "own logits": {"learner": SPLIT, "gemma": True},
 }
@@ -51,6 +56,7 @@ def make_case_model(case: dict[str, Any]) -> PreTrainedModel:
         pad_token_id=0,
         eos_token_id=1,
         attn_implementation="eager",
+        final_logit_softcapping=0.5,
     )
     return Gemma2ForCausalLM(config).eval()
 
