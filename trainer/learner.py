@@ -185,6 +185,7 @@ class Learner:
         weights = None
         if self.sharded:
             named = self.weights(shared=False)
+            # Every process goes through all, and the first one keeps them.
             weights = {name: tensor.cpu() for name, tensor in named if self.world.rank == 0}
         return weights, self.optimizer.state_dict()
 

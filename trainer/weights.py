@@ -91,20 +91,26 @@ def copy_to_cpu(model: nn.Module) -> nn.Module:
 def save_model(model: Any, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
     """Write the model so that `AutoModelForCausalLM.from_pretrained` opens `folder`, adapters merged.
 
-    The adapters alone lie in `folder/adapter`. `weights` are given where the model itself has only parts of them.
+    The adapters alone lie in `folder/adapter`. `weights` are given where the model has only parts of its own.
     """
+    base = model.get_base_model() if is_adapted(model) else model
+    if is_adapted(model) and weights is None:
+        weights = dict(plain_weights(model))
     with _quiet_progress():
+        base.save_pretrained(folder, state_dict=None if weights is None else _tied_again(base, weights))
+        if weights is not None:
+            # The model's own parts may be float32 masters, and transformers has written their type.
+            base.config.dtype = next(part.dtype for part in weights.values() if part.is_floating_point())
+            base.config.save_pretrained(folder)
         if is_adapted(model):
-            model.get_base_model().save_pretrained(folder, state_dict=weights or dict(plain_weights(model)))
             model.save_pretrained(folder / ADAPTER)
-        elif weights is not None:
-            dtype = next(iter(weights.values())).dtype
-            model.save_pretrained(folder, state_dict=weights)
-            # The parts are float32 masters, and transformers has written their type.
-            model.config.dtype = dtype
-            model.config.save_pretrained(folder)
-        else:
-            model.save_pretrained(folder)
+
+
+def _tied_again(base: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` that share memory where they are one in `base`: transformers writes those once."""
+    own = base.state_dict(keep_vars=True)
+    first: dict[int, Tensor] = {}
+    return {name: first.setdefault(id(own.get(name, tensor)), tensor) for name, tensor in weights.items()}
 
 
 def restore_model(model: Any, folder: Path) -> None:

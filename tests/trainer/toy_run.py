@@ -1,7 +1,7 @@
 """A whole training run in a process of its own: `python -m tests.trainer.toy_run FOLDER MODEL [OPTIONS]`.
 
-Options: `update:N` lets the process kill itself (SIGKILL) right before its N-th optimizer step, `sharded` shards the
-learner where there are several processes.
+Options: `update:N` lets the process kill itself (SIGKILL) right before its N-th optimizer step; `sharded` shards
+the learner where there are several processes.
 """
 
 from __future__ import annotations
