@@ -1,10 +1,11 @@
 """Sharded learning: weights, gradients and AdamW's moments spread over the processes (ZeRO-3, by torch's FSDP2).
 
-Every process holds 1/N of each tensor in float32. A layer's weights are gathered right before it computes, in the
-type that the model computes in, and let go of afterwards; its gradient is summed and scattered as soon as it is
-there. The output layer's weights are used outside any module's forward pass (`trainer.logprobs`), so the whole
-policy, decoder and output layer, is the root of what is sharded: what belongs to no layer (embeddings, last norm,
-output layer) stays gathered from the start of the forward to the end of the backward pass.
+Every process holds 1/N of each tensor, in float32 where it is trained. A layer's weights are gathered right before
+it computes, in the type that the model computes in, and let go of afterwards; its gradient is summed and
+scattered as soon as it is there. The output layer's weights are used outside any module's forward pass
+(`trainer.logprobs`), so the whole policy, decoder and output layer, is the root of what is sharded: what belongs
+to no layer (embeddings, last norm, output layer) stays gathered from the start of the forward to the end of the
+backward pass.
 """
 
 from __future__ import annotations
