@@ -115,7 +115,7 @@ def update(case: dict[str, Any], sharding: str, dtype: torch.dtype, world: World
 
 def checkpointed_learner(case: str, sharding: str, world: World) -> Learner:
     """A bfloat16 learner with other weights than its checkpoint will have."""
-    model = make_case_model({**CASES[case]}).bfloat16()
+    model = make_case_model(CASES[case]).bfloat16()
     settings = {**CASES[case]["learner"], "sharding": sharding}
     return make_learner(model, settings, world=world)
 
