@@ -209,6 +209,11 @@ class LearnerConfig(Section):
     gradient_checkpointing: bool = Field(
         default=False, description="Recompute the layers in the backward pass: less memory, a third slower."
     )
+    sharding: Literal["none", "full"] = Field(
+        default="none",
+        description="What several processes share out among them: nothing, or all weights, gradients and "
+        "optimizer state (ZeRO-3, by torch's FSDP2); of a model with adapters all but these.",
+    )
     lora: LoraConfig | None = Field(default=None, description="Train adapters instead of all weights.")
     device: str = Field(default="auto", description="Device of the learner; auto: a GPU where there is one.")
 
