@@ -47,6 +47,9 @@ from inside.bridge import main
 sys.meta_path.remove(finder)
 sys.exit(main(config))
 """
+_NOWHERE_TO_WRITE = ("/tmp", "/dev/shm", "/dev/mqueue")
+"""Docker and gVisor mount these writable, in a read-only container too: where Landlock is missing, one program
+would leave files to the next."""
 _FOR_ZYGOTES = (
     "seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self prctl pidfd_open "
     "capset capget memfd_create setgroups setresuid setresgid prlimit64 socket clone3 ioctl fcntl "
@@ -191,7 +194,7 @@ class DockerSandbox:
             "pids_limit": processes,
             "mem_limit": memory,
             "memswap_limit": memory,
-            "shm_size": "64k",
+            "tmpfs": dict.fromkeys(_NOWHERE_TO_WRITE, "ro,size=4k"),
             "user": f"{USER}:{USER}",
             "working_dir": "/",
             "labels": {"rlvr-sandbox": f"{os.getpid()}-{id(self)}"},

@@ -169,10 +169,14 @@ def _bubblewrap(packages: dict[str, str]) -> list[str]:
         masked = Path(tree) / "site-packages"
         if masked.is_dir():
             command += ["--tmpfs", str(masked)]
-    there = (*links, *(f"{tree}/" for tree in bound))
+    there = tuple(f"{tree}/" for tree in bound)
     for tree in trees:
-        if os.path.realpath(tree) != tree and not tree.startswith(there):
-            command += ["--symlink", os.path.realpath(tree), tree]
+        real = os.path.realpath(tree)
+        # aarch64's /lib/ld-linux-aarch64.so.1 is a link in a folder that is a link, too.
+        linked = next((link for link in links if tree.startswith(f"{link}/")), None)
+        place = tree if linked is None else os.path.realpath(linked) + tree.removeprefix(linked)
+        if place not in (real, *links) and not place.startswith(there):
+            command += ["--symlink", real, place]
     for tree in packages.values():
         command += ["--ro-bind", tree, tree]
     return [*command, "--dev", "/dev", "--proc", "/proc", "--remount-ro", "/", "--"]

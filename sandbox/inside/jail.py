@@ -124,7 +124,12 @@ def _bind_held(descriptor: int, target: str, *, devices: bool = False) -> None:
 
 def mount_processes(target: str) -> None:
     """Mount the view of the caller's own process namespace."""
-    linux.mount("proc", target, "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    try:
+        linux.mount("proc", target, "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    except PermissionError as error:
+        # The kernel gives no new view where parts of the old one are covered.
+        why = "this container hides parts of /proc: it needs `procMount: Unmasked`, or systempaths=unconfined"
+        raise PermissionError(error.errno, f"{error.strerror}; {why}") from None
 
 
 def hide_other_processes(*, shows_own: bool) -> None:

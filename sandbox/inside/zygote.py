@@ -29,6 +29,7 @@ from typing import Any
 
 from . import entry, jail, landlock, ledger, linux, runner, seccomp
 from .denials import Denials
+from .ends import Ends
 from .watch import Single, Tree
 
 STDIN, STDOUT, STDERR, CHANNEL, JOB, LEDGER, PEER = range(7)
@@ -68,6 +69,9 @@ class Zygote:
             self.user is not None and self.tier == "landlock" and not jail.everybody_reads_interpreter()
         )
         self.own_namespace = own_namespace
+        self.ends = Ends()
+        if self.ends.signals >= 0:
+            self.ends.signals = own(self.ends.signals)
         self.clean: tuple[tuple[int, int], tuple[int, ...]] | None = None
         self.next_inode = 0
         self.address_space = int(os.pread(statm, 200, 0).split()[0]) * resource.getpagesize()
@@ -161,7 +165,7 @@ class Zygote:
         line = self.line.fileno()
         handle, locked, denials = -1, False, Denials()
         try:
-            handle = os.pidfd_open(pid)
+            handle = self.ends.of(pid)
             poll = select.poll()
             for descriptor in (handle, self.control.fileno(), line):
                 poll.register(descriptor, select.POLLIN)
@@ -194,7 +198,7 @@ class Zygote:
                 self._receive_lock(denials)
             denials.close()
             if handle >= 0:
-                os.close(handle)
+                self.ends.forget(handle)
         code = os.waitstatus_to_exitcode(status)
         if not locked and watched.hit is None:
             raise OSError(errno.EPERM, f"a process could not be locked up (it ended with {code})")
@@ -224,6 +228,7 @@ class Zygote:
         code = 125
         try:
             os.setsid()
+            self.ends.leave_to_child()
             for kind, limit in settings:
                 resource.setrlimit(kind, limit)
             if self.tools:
@@ -326,7 +331,9 @@ def settle(control: socket.socket, config: dict[str, Any]) -> Zygote:
     sys.executable, sys.orig_argv = "", []
     linux.drop_bounding_set()
     for kind, value in _ALWAYS.items():
-        resource.setrlimit(kind, (_at_most(kind, value),) * 2)
+        # gVisor has no such limits as the last two, and says that they are too high.
+        with contextlib.suppress(ValueError):
+            resource.setrlimit(kind, (_at_most(kind, value),) * 2)
     _prepare_streams()
     linux.close_range(0, FIRST_OWN - 1)
     zygote = Zygote(control, config, own_namespace, statm)

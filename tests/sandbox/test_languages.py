@@ -80,3 +80,12 @@ def test_c_programs_are_judged_and_limited(sandbox: LocalSandbox) -> None:
     assert method(
         '#include <unistd.h>\n#include <stdio.h>\nint main() { if (fork() == 0) for (;;); puts("8"); }'
     ) == ("incorrect tests")
+
+
+def test_folders_that_a_processor_lacks_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aarch64 has no /lib64, and no program of another language started there."""
+    monkeypatch.setattr(languages, "_SYSTEM", (*languages._SYSTEM, "/lib-of-no-processor"))
+    with LocalSandbox(1) as sandbox:
+        if sandbox.tier != "namespaces":
+            pytest.skip("only namespaces run other languages")
+        assert sandbox.run(Program(source="echo hi", language="bash")).stdout == "hi\n"
