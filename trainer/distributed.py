@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ from torch.distributed.tensor import DTensor
 
 from verifiers import InputError
 
+_LONGEST_ROLLOUT = timedelta(days=30)
+"""Torch's half an hour is shorter than many a rollout; a process that ends is noticed at once in any case."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -29,6 +33,8 @@ class World:
 
     rank: int = 0
     size: int = 1
+    messages: dist.ProcessGroup | None = None
+    """The group of `share`, in which a process waits as long as the first one samples."""
 
     @classmethod
     @contextmanager
@@ -42,17 +48,22 @@ class World:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             yield cls()
         elif dist.is_initialized():
-            yield cls(dist.get_rank(), dist.get_world_size())
+            yield cls._of_group()
         else:
             _take_own_gpu()
             # Gloo for the control messages and CPU gradients, NCCL for those of GPUs.
             dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
             try:
-                yield cls(dist.get_rank(), dist.get_world_size())
+                yield cls._of_group()
                 with others_present():
                     dist.all_reduce(torch.zeros(1))
             finally:
                 dist.destroy_process_group()
+
+    @classmethod
+    def _of_group(cls) -> World:
+        messages = dist.new_group(backend="gloo", timeout=_LONGEST_ROLLOUT)
+        return cls(dist.get_rank(), dist.get_world_size(), messages)
 
     def share(self, message: Any = None) -> Any:
         """The first process's `message`, in every process."""
@@ -60,7 +71,7 @@ class World:
             return message
         box = [message]
         with others_present():
-            dist.broadcast_object_list(box, src=0)
+            dist.broadcast_object_list(box, src=0, group=self.messages)
         return box[0]
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:

@@ -95,6 +95,27 @@ def test_update_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
     assert first["means"] == pytest.approx(one["means"], abs=1e-9)
 
 
+PATIENCE = """
+import sys, time
+from datetime import timedelta
+import torch.distributed as dist
+from trainer.distributed import World
+dist.init_process_group("gloo", timeout=timedelta(seconds=2))
+with World.join() as world:
+    if world.rank == 0:
+        time.sleep(5)
+    assert world.share("sampled" if world.rank == 0 else None) == "sampled"
+dist.destroy_process_group()
+"""
+
+
+def test_a_process_waits_for_a_long_rollout(tmp_path: Path) -> None:
+    """However soon the collectives of an update give up."""
+    script = tmp_path / "patience.py"
+    script.write_text(PATIENCE)
+    torchrun(2, str(script))
+
+
 def test_whole_run_in_two_processes(tmp_path: Path) -> None:
     """Sampling, updates, evaluation, checkpoints; and a second start that finds the run complete."""
     model = save_toy(tmp_path / "model")
