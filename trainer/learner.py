@@ -55,7 +55,7 @@ class UpdateStatistics:
     grad_norm: float = 0.0
     """Mean over the updates that were not left out, before clipping."""
     tokens: int = 0
-    """Tokens that went through the forward and backward pass, prompts included."""
+    """Tokens of the samples of all updates, prompts included."""
     means: dict[str, float] = field(default_factory=dict)
     """Over the tokens with loss of all updates: entropy, ratio, clipped_low, clipped_high, kl_sampler,
     importance, kl_reference. Empty where nothing had a loss."""
@@ -191,10 +191,15 @@ class Learner:
                     yield batch
 
     def _micro_batches(self, batch: Sequence[Sample]) -> list[list[int]]:
-        """The micro-batches of this process; those of all processes together are the mini-batch."""
+        """The micro-batches of this process; those of all processes together are all samples with a loss."""
         budget = self.config.micro_batch_tokens or (4096 if self.policy.device.type == "cpu" else 32768)
-        parts = micro_batches([len(sample.tokens) for sample in batch], budget)
-        return parts[self.world.rank :: self.world.size]
+        learnt = [index for index, sample in enumerate(batch) if sample.has_loss]
+        parts = micro_batches(
+            [len(batch[index].tokens) for index in learnt],
+            budget,
+            [batch[index].group for index in learnt] if self.policy.mode == "packed" else None,
+        )
+        return [[learnt[place] for place in part] for part in parts[self.world.rank :: self.world.size]]
 
     @torch.no_grad()
     def _old_logprobs(self, batch: Sequence[Sample]) -> dict[int, Tensor]:
