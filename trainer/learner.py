@@ -192,12 +192,12 @@ class Learner:
 
     def _micro_batches(self, batch: Sequence[Sample]) -> list[list[int]]:
         """The micro-batches of this process; those of all processes together are all samples with a loss."""
-        budget = self.config.micro_batch_tokens or (4096 if self.policy.device.type == "cpu" else 32768)
+        budget = self.config.micro_batch_tokens or (2048 if self.policy.device.type == "cpu" else 32768)
         learnt = [index for index, sample in enumerate(batch) if sample.has_loss]
         parts = micro_batches(
             [len(batch[index].tokens) for index in learnt],
             budget,
-            [batch[index].group for index in learnt] if self.policy.mode == "packed" else None,
+            [batch[index].tokens.prompt for index in learnt] if self.policy.mode == "packed" else None,
         )
         return [[learnt[place] for place in part] for part in parts[self.world.rank :: self.world.size]]
 

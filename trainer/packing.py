@@ -155,26 +155,26 @@ def cut_into_grids(lengths: Sequence[int]) -> tuple[Grid, ...]:
 
 
 def micro_batches(
-    lengths: Sequence[int], token_budget: int, prompts: Sequence[Hashable] | None = None
+    lengths: Sequence[int], token_budget: int, prompts: Sequence[Sequence[int]] | None = None
 ) -> list[list[int]]:
     """Split sequences into micro-batches of at most `token_budget` tokens; returns their indices.
 
-    Without `prompts` a micro-batch is a rectangle, as wide as its longest sequence. With `prompts`, equal for
-    sequences that share one, those stay together unless they are too many, and it is counted in the cells of
-    `cut_into_grids`. Either way padding counts, so that the budget bounds the attention's memory too, and
-    what is longest comes first, so that a lack of memory shows in the first micro-batch. A sequence longer
-    than the budget gets one of its own.
+    Without `prompts` a micro-batch is a rectangle, as wide as its longest sequence. With the `prompts` with which
+    the sequences begin, those that share one stay together unless they are too many, and what counts is
+    `packed_size`. Either way padding counts, so that the budget bounds the attention's memory too, and what is
+    longest comes first, so that a lack of memory shows in the first micro-batch. A sequence longer than the
+    budget gets one of its own.
     """
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     parts: dict[Hashable, list[int]] = {}
     for index in order:
-        parts.setdefault(index if prompts is None else prompts[index], []).append(index)
+        parts.setdefault(index if prompts is None else tuple(prompts[index]), []).append(index)
 
     def fits(indices: Sequence[int]) -> bool:
         if prompts is None:
             return len(indices) * lengths[indices[0]] <= token_budget
-        grids = cut_into_grids(sorted((lengths[index] for index in indices), reverse=True))
-        return sum(grid.count * grid.longest for grid in grids) <= token_budget
+        chosen = [prompts[index] for index in indices]
+        return packed_size([lengths[index] for index in indices], chosen) <= token_budget
 
     batches: list[list[int]] = []
     for part in parts.values():
@@ -184,6 +184,18 @@ def micro_batches(
             else:
                 batches.append(list(piece))
     return batches
+
+
+def packed_size(lengths: Sequence[int], prompts: Sequence[Sequence[int]]) -> float:
+    """Memory of sequences packed together, in tokens of a sequence by itself.
+
+    A further cell of a grid counts a quarter of a token: it has a query, a key, a value and a result in each
+    layer, and none of a layer's other states.
+    """
+    distinct = {tuple(prompt) for prompt in prompts}
+    tokens = sum(lengths) - sum(map(len, prompts)) + sum(map(len, distinct))
+    grids = cut_into_grids(sorted(lengths, reverse=True))
+    return tokens + (sum(grid.count * grid.longest for grid in grids) - tokens) / 4
 
 
 def scatter_rows(

@@ -26,7 +26,7 @@ from transformers import (
 
 from tests.trainer.toy import in_double, make_model
 from trainer.logprobs import token_logprobs
-from trainer.packing import cut_into_grids, micro_batches, pack, scatter_rows
+from trainer.packing import cut_into_grids, micro_batches, pack, packed_size, scatter_rows
 from trainer.policy import Policy, TokenSequence
 from verifiers import InputError
 
@@ -186,27 +186,33 @@ def test_micro_batches_hold_every_sequence_once_within_the_budget(lengths: list[
 
 @given(
     sequences=st.lists(st.tuples(st.integers(0, 5), st.integers(1, 400)), min_size=1, max_size=40),
+    width=st.integers(1, 300),
     budget=st.integers(1, 5000),
 )
 def test_micro_batches_keep_together_what_shares_a_prompt(
-    sequences: list[tuple[int, int]], budget: int
+    sequences: list[tuple[int, int]], width: int, budget: int
 ) -> None:
-    prompts, lengths = [prompt for prompt, _ in sequences], [length for _, length in sequences]
+    prompts = [[kind] * (width + kind) for kind, _ in sequences]
+    lengths = [len(prompt) + length for prompt, (_, length) in zip(prompts, sequences, strict=True)]
     batches = micro_batches(lengths, budget, prompts)
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     assert lengths[batches[0][0]] == max(lengths)
 
-    def cells(indices: list[int]) -> int:
-        grids = cut_into_grids(sorted((lengths[index] for index in indices), reverse=True))
-        assert sum(grid.count for grid in grids) == len(indices)
-        return sum(grid.count * grid.longest for grid in grids)
+    def size(indices: list[int]) -> float:
+        return packed_size([lengths[index] for index in indices], [prompts[index] for index in indices])
 
     for batch in batches:
-        assert cells(batch) <= budget or len(batch) == 1
-    for prompt in set(prompts):
-        members = [index for index, other in enumerate(prompts) if other == prompt]
+        assert size(batch) <= budget or len(batch) == 1
+    for kind in {kind for kind, _ in sequences}:
+        members = [index for index, (other, _) in enumerate(sequences) if other == kind]
         holding = [batch for batch in batches if not set(members).isdisjoint(batch)]
-        assert len(holding) == 1 or cells(members) > budget
+        assert len(holding) == 1 or size(members) > budget
+
+
+def test_a_shared_prompt_counts_once_and_its_copies_a_quarter() -> None:
+    assert packed_size([10, 10], [[1] * 6, [2] * 6]) == 20
+    assert packed_size([10, 10], [[1] * 6, [1] * 6]) == 14 + 6 / 4
+    assert packed_size([10, 8], [[1] * 6, [2] * 6]) == 18 + 2 / 4
 
 
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=60))
