@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
+from rollout.attention import one_token_attention_in
 from rollout.slots import SlotCache
 from rollout.types import EngineError
 
@@ -31,6 +33,11 @@ class ModelForward:
         self._takes_positions = "position_ids" in arguments
         self._takes_logits_to_keep = "logits_to_keep" in arguments
         self._ready_mask = self._takes_positions and self._has_plain_causal_attention()
+        self._one_token = (
+            self._ready_mask
+            and self.device.type == "cpu"
+            and getattr(self.config, "_attn_implementation", None) == "sdpa"
+        )
         foreign = sorted(
             {type(layer).__name__ for layer in DynamicCache(config=model.config).layers} - _KEY_VALUE_LAYERS
         )
@@ -78,12 +85,13 @@ class ModelForward:
             arguments["attention_mask"] = mask[:, None, None, :]
         else:
             arguments["attention_mask"] = visible.long()
-        output = self.model(
-            input_ids=slots.tokens[: window.rows, window.end : window.end + 1],
-            past_key_values=slots.cache,
-            use_cache=True,
-            **arguments,
-        )
+        with one_token_attention_in(self.config) if self._one_token else nullcontext():
+            output = self.model(
+                input_ids=slots.tokens[: window.rows, window.end : window.end + 1],
+                past_key_values=slots.cache,
+                use_cache=True,
+                **arguments,
+            )
         logits: Tensor = output.logits[:, -1]
         return logits
 

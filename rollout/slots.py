@@ -107,18 +107,21 @@ class SlotCache:
         self.tokens[targets] = self.tokens[sources]
         self.logprobs[targets] = self.logprobs[sources]
 
-    def shift(self, end: int, columns: int) -> int:
-        """Move what the window shows so that it ends at column `end` of `columns`; return how far left."""
+    def shift(self, end: int, columns: int, slots: int) -> int:
+        """Move what the window shows so that it ends at column `end` of `columns`; return how far left.
+
+        `slots` of the slots are kept; no row may join later where they are fewer than before.
+        """
         shown, distance = self.window, self.window.end - end
         begin = shown.begin - distance
         # The tokens' newest column is the one that the next forward reads, one after the cache's.
-        self.tokens = _moved(self.tokens, shown.begin, shown.end + 1, begin, columns, dim=1)
-        self.logprobs = _moved(self.logprobs, shown.begin, shown.end + 1, begin, columns, dim=1)
+        self.tokens = _moved(self.tokens[:slots], shown.begin, shown.end + 1, begin, columns, dim=1)
+        self.logprobs = _moved(self.logprobs[:slots], shown.begin, shown.end + 1, begin, columns, dim=1)
         if self.cache is not None:
             for layer in self.cache.layers:
-                layer.keys = _moved(layer.keys, shown.begin, shown.end, begin, columns, dim=2)
-                layer.values = _moved(layer.values, shown.begin, shown.end, begin, columns, dim=2)
-        self.columns = columns
+                layer.keys = _moved(layer.keys[:slots], shown.begin, shown.end, begin, columns, dim=2)
+                layer.values = _moved(layer.values[:slots], shown.begin, shown.end, begin, columns, dim=2)
+        self.slots, self.columns = slots, columns
         shown.begin, shown.end = begin, end
         return distance
 
@@ -127,6 +130,9 @@ def _moved(source: Tensor, begin: int, end: int, new_begin: int, columns: int, d
     """Zeros like `source` with `columns` along `dim`, and its part [begin, end) from `new_begin` on."""
     shape = list(source.shape)
     shape[dim] = columns
-    moved = source.new_zeros(shape)
+    moved, new_end = source.new_empty(shape), new_begin + end - begin
     moved.narrow(dim, new_begin, end - begin).copy_(source.narrow(dim, begin, end - begin))
+    # What is masked must still be finite: a masked weight of 0 times NaN is NaN.
+    moved.narrow(dim, 0, new_begin).zero_()
+    moved.narrow(dim, new_end, columns - new_end).zero_()
     return moved

@@ -198,7 +198,7 @@ class LearnerConfig(Section):
         default=None,
         gt=0,
         description="Tokens (padding of the attention included) per forward pass; none: 32,768 on a GPU, "
-        "4,096 on a CPU, whose caches they then fit.",
+        "2,048 on a CPU, whose caches they then fit.",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="Type of the weights; auto: bfloat16 on a GPU, float32 on a CPU."

@@ -56,7 +56,7 @@ class UpdateStatistics:
     grad_norm: float = 0.0
     """Mean over the updates that were not left out, before clipping."""
     tokens: int = 0
-    """Tokens that went through the forward and backward pass, prompts included."""
+    """Tokens of the samples of all updates, prompts included."""
     means: dict[str, float] = field(default_factory=dict)
     """Over the tokens with loss of all updates: entropy, ratio, clipped_low, clipped_high, kl_sampler,
     importance, kl_reference. Empty where nothing had a loss."""
@@ -209,16 +209,23 @@ class Learner:
                     yield batch
 
     def _micro_batches(self, batch: Sequence[Sample]) -> list[tuple[list[int], bool]]:
-        """The micro-batches of this process; those of all processes together are the mini-batch.
+        """The micro-batches of this process; those of all processes together are all samples with a loss.
 
         With each comes whether it counts. Sharded processes must compute equally often, so that one which has a
         micro-batch less than others takes part with a response that is another one's.
         """
-        budget = self.config.micro_batch_tokens or (4096 if self.policy.device.type == "cpu" else 32768)
-        parts = micro_batches([len(sample.tokens) for sample in batch], budget)
-        own = [(part, True) for part in parts[self.world.rank :: self.world.size]]
+        budget = self.config.micro_batch_tokens or (2048 if self.policy.device.type == "cpu" else 32768)
+        learnt = [index for index, sample in enumerate(batch) if sample.has_loss]
+        parts = micro_batches(
+            [len(batch[index].tokens) for index in learnt],
+            budget,
+            [batch[index].tokens.prompt for index in learnt] if self.policy.mode == "packed" else None,
+        )
+        own = [
+            ([learnt[place] for place in part], True) for part in parts[self.world.rank :: self.world.size]
+        ]
         if self.sharded and len(own) * self.world.size < len(parts):
-            own.append(([parts[-1][-1]], False))
+            own.append(([learnt[parts[-1][-1]]], False))
         return own
 
     @torch.no_grad()

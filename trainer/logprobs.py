@@ -2,7 +2,8 @@
 
 At 8k tokens and a 150k vocabulary the float32 logits alone would take 4.8 GB, their softmax and gradient as
 much again. Here a chunk of tokens at a time goes through the output layer, in the forward and again in the
-backward pass, whose gradient is written down instead of recorded.
+backward pass, whose gradient is written down instead of recorded. What fits into one chunk is kept instead of
+computed again: with a small vocabulary, or few tokens.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def _at_least_float32(values: Tensor) -> Tensor:
 
 
 def _log_softmax(hidden_RD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, temperature: float) -> Tensor:
-    logits_RV = torch.nn.functional.linear(hidden_RD, weight_VD, bias_V)
-    return torch.log_softmax(_at_least_float32(logits_RV).div(temperature), dim=-1)
+    logits_RV = _at_least_float32(torch.nn.functional.linear(hidden_RD, weight_VD, bias_V))
+    return torch.log_softmax(logits_RV if temperature == 1 else logits_RV.div_(temperature), dim=-1)
 
 
 class _TokenLogprobs(torch.autograd.Function):
@@ -75,9 +76,10 @@ class _TokenLogprobs(torch.autograd.Function):
         ):
             log_softmax_RV = _log_softmax(rows_RD, weight_VD, bias_V, temperature)
             logprobs.append(log_softmax_RV.gather(-1, targets[:, None]).squeeze(-1))
-            entropies.append(-(log_softmax_RV.exp() * log_softmax_RV).sum(-1))
+            entropies.append(log_softmax_RV.exp().mul_(log_softmax_RV).sum(-1).neg())
         logprobs_R, entropies_R = torch.cat(logprobs), torch.cat(entropies)
-        ctx.save_for_backward(hidden_RD, weight_VD, bias_V, targets_R, entropies_R)
+        kept_RV = log_softmax_RV if len(logprobs) == 1 else None
+        ctx.save_for_backward(hidden_RD, weight_VD, bias_V, targets_R, entropies_R, kept_RV)
         ctx.temperature, ctx.chunk = temperature, chunk
         ctx.set_materialize_grads(False)
         return logprobs_R, entropies_R
@@ -85,7 +87,7 @@ class _TokenLogprobs(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         grad_logprobs_R, grad_entropies_R = gradients
-        hidden_RD, weight_VD, bias_V, targets_R, entropies_R = ctx.saved_tensors
+        hidden_RD, weight_VD, bias_V, targets_R, entropies_R, kept_RV = ctx.saved_tensors
         if grad_logprobs_R is None and grad_entropies_R is None:
             return (None,) * 6
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
@@ -96,17 +98,25 @@ class _TokenLogprobs(torch.autograd.Function):
         grad_bias = torch.zeros_like(bias_V, dtype=wide) if needs_bias and bias_V is not None else None
         for start in range(0, len(targets_R), ctx.chunk):
             part = slice(start, start + ctx.chunk)
-            log_softmax_RV = _log_softmax(hidden_RD[part], weight_VD, bias_V, ctx.temperature)
-            softmax_RV = log_softmax_RV.exp()
-            grad_RV = torch.zeros_like(softmax_RV)
-            if grad_entropies_R is not None:
-                grad_RV -= (
-                    softmax_RV * (log_softmax_RV + entropies_R[part, None]) * grad_entropies_R[part, None]
-                )
+            log_softmax_RV = (
+                _log_softmax(hidden_RD[part], weight_VD, bias_V, ctx.temperature)
+                if kept_RV is None
+                else kept_RV
+            )
+            grad_RV = log_softmax_RV.exp()
+            if grad_entropies_R is None:
+                assert grad_logprobs_R is not None
+                grad_RV.mul_(-grad_logprobs_R[part, None])
+            else:
+                factor_RV = (log_softmax_RV + entropies_R[part, None]).mul_(grad_entropies_R[part, None])
+                if grad_logprobs_R is not None:
+                    factor_RV.add_(grad_logprobs_R[part, None])
+                grad_RV.mul_(factor_RV.neg_())
             if grad_logprobs_R is not None:
-                grad_RV.addcmul_(softmax_RV, grad_logprobs_R[part, None], value=-1)
                 grad_RV.scatter_add_(1, targets_R[part, None], grad_logprobs_R[part, None].to(grad_RV.dtype))
-            grad_RV = grad_RV.div_(ctx.temperature).to(weight_VD.dtype)
+            if ctx.temperature != 1:
+                grad_RV.div_(ctx.temperature)
+            grad_RV = grad_RV.to(weight_VD.dtype)
             if grad_hidden is not None:
                 grad_hidden[part] = grad_RV @ weight_VD
             if grad_weight is not None:

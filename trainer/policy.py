@@ -1,10 +1,10 @@
 """The policy seen by the learner: log-probabilities of given responses under a causal language model.
 
-The fastest way that is right for the model at hand is found by trying it on two short sequences and comparing
-with the model's own plain forward pass:
+The fastest way that is right for the model at hand is found by trying it on short sequences and comparing with
+the model's own plain forward pass:
 
-- `packed`: sequences end to end, attention within each, the output layer only where a response token is
-  predicted and in chunks;
+- `packed`: sequences end to end, a prompt that several share only once, attention within each, the output layer
+  only where a response token is predicted and in chunks;
 - `padded`: sequences side by side with a mask (models whose attention can't be replaced);
 - `logits`: the model's own logits (output layers with soft caps, scales or adapters).
 """
@@ -96,8 +96,8 @@ class Policy:
 
     def _packed_hidden(self, sequences: Sequence[TokenSequence]) -> tuple[Tensor, Tensor]:
         batch = pack(
-            [[*sequence.prompt, *sequence.response] for sequence in sequences],
-            [len(sequence.prompt) for sequence in sequences],
+            [sequence.prompt for sequence in sequences],
+            [sequence.response for sequence in sequences],
             self.device,
         )
         with use_packed_attention(self.model):
@@ -107,7 +107,9 @@ class Policy:
                 packing=batch.layout,
                 use_cache=False,
             ).last_hidden_state
-        return hidden_1ND[0].index_select(0, batch.predictors), batch.targets
+        # Responses to one prompt share its last position; unlike that of `index_select`, the gradient of an
+        # index sums in the same order each time on a GPU too.
+        return hidden_1ND[0][batch.predictors], batch.targets
 
     def _padded_states(self, sequences: Sequence[TokenSequence], *, logits: bool) -> tuple[Tensor, Tensor]:
         """Hidden states `[R, D]` (or logits `[R, V]`) that predict the response tokens, and these."""
@@ -134,7 +136,9 @@ class Policy:
     def _best_mode(self) -> ForwardMode:
         vocabulary = int(self.model.get_input_embeddings().weight.shape[0])
         tokens = [(7 * position + 3) % vocabulary for position in range(13)]
-        probe = [TokenSequence(tokens[:2], tokens[2:5]), TokenSequence(tokens[5:8], tokens[8:])]
+        # Two share their prompt, as the responses of a group do.
+        cuts = ((0, 2, 5), (5, 8, 13), (5, 8, 10))
+        probe = [TokenSequence(tokens[begin:cut], tokens[cut:end]) for begin, cut, end in cuts]
         plain = self._logprobs(probe, 1.0, "logits").logprobs
         # Several units in the last place of the weights' type, for sums in another order.
         tolerance = 64 * torch.finfo(self.dtype).eps

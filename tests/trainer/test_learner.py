@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from tests.trainer.toy import make_model
+from tests.trainer.toy import in_double, make_model
 from trainer.config import LearnerConfig, LoraConfig, ObjectiveConfig
 from trainer.distributed import World
 from trainer.learner import Learner, Sample
@@ -52,7 +52,7 @@ def make_learner(
 
 
 def weights_after(samples: list[Sample], learner: dict[str, Any], objective: dict[str, Any]) -> Tensor:
-    model = make_model(layers=2).double()
+    model = in_double(make_model(layers=2))
     made = make_learner(model, learner, objective)
     made.update(samples, 1)
     made.update(samples, 2)

@@ -44,6 +44,17 @@ def make_model(seed: int = 0, *, width: int = 16, layers: int = 1, **options: An
     return Qwen2ForCausalLM(config).eval()
 
 
+def in_double(model: Any) -> Any:
+    """In float64 throughout; the norms of transformers compute in float32 whatever the model's type is."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child).__name__ == "Qwen2RMSNorm":
+                norm = torch.nn.RMSNorm(child.weight.shape[0], eps=child.variance_epsilon)
+                norm.weight = child.weight
+                setattr(module, name, norm)
+    return model.double()
+
+
 def make_problems(count: int, seed: int = 0) -> list[Problem]:
     """Sums modulo 2: a model that knows nothing is right now and then."""
     generator = random.Random(seed)
