@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from verifiers.math.clauses import retracted
+
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
@@ -95,6 +97,18 @@ _OR_VALUE = re.compile(
 )
 
 
+# 2 \\cdot \\boxed{21} and \\boxed{42} + 1 give another value than what is boxed.
+_FACTOR_BEFORE = re.compile(
+    r"(?:(?:\d|(?<![A-Za-z])[A-Za-z]|[)}\]])[ \t]*(?:[-+/^]|(?<!\*)\*|\\cdot|\\times|\\div|\\pm)[ \t]*|\d"
+    r"|\\(?:[dt]?frac|sqrt|binom)\s*(?:\[[^\]]*\])?\s*\{\s*)$"
+)
+_FACTOR_AFTER = re.compile(
+    r"[ \t]*(?:[-+/]|\*(?!\*)|\\cdot|\\times|\\div|\\pm)[ \t]*"
+    r"(?:\d|\(|\\(?:[dt]?frac|sqrt|boxed|pi)|[a-zA-Z](?![A-Za-z]))"
+    r"|\^[ \t]*\{?[ \t]*-?\d"
+)
+
+
 def last_boxes(text: str) -> Extraction | None:
     """The last box, with those that it continues: "\\boxed{2} and \\boxed{3}" is one answer of two parts."""
     boxes = find_boxes(text)
@@ -112,12 +126,12 @@ def last_boxes(text: str) -> Extraction | None:
         if not (_JOINED.fullmatch(between) or _HEDGING.search(between)) or len(group) > 40:
             break
         group.insert(0, earlier)
-    if _NEGATED.search(text[max(0, group[0].start - 40) : group[0].start]) or DENIED_AFTER.match(
-        text, group[-1].end
-    ):
+    before, behind = text[max(0, group[0].start - 40) : group[0].start], group[-1].end
+    if _NEGATED.search(before) or DENIED_AFTER.match(text, behind) or retracted(text, behind):
         return Extraction(None, "boxed", "the box is denied")
+    if _FACTOR_BEFORE.search(before) or _FACTOR_AFTER.match(text, behind):
+        return Extraction(None, "boxed", "the box is a part of a formula, not its result")
     contents = list(dict.fromkeys(box.content.strip() for box in group))
-    before = _VALUE_OR.search(text[max(0, group[0].start - 40) : group[0].start])
-    after = _OR_VALUE.match(text[group[-1].end : group[-1].end + 60])
-    contents += [alternative.group("value") for alternative in (before, after) if alternative]
-    return Extraction(", ".join(contents), "boxed", position=group[-1].end)
+    alternatives = _VALUE_OR.search(before), _OR_VALUE.match(text[behind : behind + 60])
+    contents += [alternative.group("value") for alternative in alternatives if alternative]
+    return Extraction(", ".join(contents), "boxed", position=behind)

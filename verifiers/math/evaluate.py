@@ -127,6 +127,11 @@ def exact(node: Node) -> Fraction:
             raise TooLargeError
         _spend(int(n) * 10)
         return Fraction(math.comb(int(n), int(k)))
+    if head == "apply" and args[0] == Sym("P") and len(args) == 3:
+        n, k = (exact(arg) for arg in args[-2:])
+        if n.denominator != 1 or k.denominator != 1 or not 0 <= k <= n or n > 1000:
+            raise NotExactError
+        return Fraction(math.perm(int(n), int(k)))
     if head == "abs":
         return abs(exact(args[0]))
     if head in ("floor", "ceil"):
@@ -209,13 +214,13 @@ class Evaluator:
     """
 
     def __init__(
-        self, point: Mapping[str, Any], *, real: bool, digits: int = 40, degree_is_unit: bool = False
+        self, point: Mapping[str, Any], *, real: bool, digits: int = 60, degree_is_unit: bool = False
     ) -> None:
         self.point = point
         self.real = real
         self.context = _context(digits)
         self.snap = self.context.mpf(10) ** (8 - digits)
-        self.lost = self.context.mpf(10) ** (14 - digits)
+        self.lost = self.context.mpf(10) ** (20 - digits)
         self.degree_is_unit = degree_is_unit
 
     def value(self, node: Node) -> Any:
@@ -305,6 +310,9 @@ class Evaluator:
             return self.factorial(self.value(args[0]))
         if head == "binom" or (head == "apply" and args[0] == Sym("C") and len(args) == 3):
             return self.binomial(self.value(args[-2]), self.value(args[-1]))
+        if head == "cis" and len(args) == 1 and not self.real:
+            angle = self.value(args[0])
+            return self.clean(self.context.mpc(self.context.cos(angle), self.context.sin(angle)))
         if head in ("max", "min") and args:
             return (max if head == "max" else min)(self.real_value(arg) for arg in args)
         if head == "sgn":
@@ -479,7 +487,7 @@ class Evaluator:
         for arg in node.args:
             try:
                 value = self.value(arg) if not (isinstance(arg, Sym) and arg is node.args[0]) else None
-                parts.append(repr(arg) if value is None else self.context.nstr(value, 20))
+                parts.append(repr(arg) if value is None else self.context.nstr(value, 40))
             except (NotNumericError, OutOfDomainError):
                 parts.append(repr(arg))
         text = "|".join(parts)

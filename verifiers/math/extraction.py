@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 
 from verifiers.math.boxes import DENIED_AFTER, Extraction, find_boxes, last_boxes
+from verifiers.math.clauses import affirms, retracted
 from verifiers.math.prose import answer_of_sentence, bare, last_of, last_value, readable
 from verifiers.types import InputError
 
@@ -28,7 +29,8 @@ def _answer_tag(text: str) -> Extraction | None:
     start = lowered.rfind("<answer>", 0, max(end, 0))
     if end < 0 or start < 0:
         return None
-    if DENIED_AFTER.match(text, end + len("</answer>")):
+    behind = end + len("</answer>")
+    if DENIED_AFTER.match(text, behind) or retracted(text, behind):
         return Extraction(None, "answer_tag", "the answer is denied", end)
     content = text[start + len("<answer>") : end].strip()
     inner = last_boxes(content)
@@ -38,16 +40,25 @@ def _answer_tag(text: str) -> Extraction | None:
 
 
 _PHRASE = re.compile(
-    r"\b(?:answer|result|solution)(?:\s+to\s+[^.\n:]{0,80})?\s+(?:is|are)\s*:?|\b(?:answer|answers)\s*(?:\*\*|__)?\s*[:=：]"
-    r"|\b(?:correct|right)\s+(?:option|choice)\s+is\s*:?|^[ \t]*A:"
-    r"|\br[ée]ponse\s*(?:est\b)?\s*:?|答案(?:是|为)?\s*[:：]?|故选\s*[:：]?",
+    r"\b(?:answers?|results?|solutions?|roots|zeros)(?:\s+(?:to|of|for)\s+[^.\n:]{0,80})?"
+    r"\s+(?:is|are|must be|should be|will be|has to be|equals|comes out to(?: be)?|turns out to be)\s*:?"
+    r"|\banswers?\s*(?:\*\*|__)?\s*(?:[:=：]|[-–—]\s)|\bans\s*[:=.](?=\s)"
+    r"|\b(?:correct|right)\s+(?:option|choice)\s+is\s*:?|^[ \t]*A:|^[ \t]*#+[ \t]*(?:final )?answer[ \t*]*$"
+    r"|\br[ée]ponse\s*(?:est\b)?\s*:?|\brespuesta\s*(?:(?:correcta )?es\b)?\s*:?"
+    r"|\bantwort\s*(?:(?:ist|lautet)\b)?\s*:?"
+    r"|\brisposta\s*(?:è\b)?\s*:?|\bresposta\s*(?:é\b)?\s*:?|\bответ\s*[:—–-]"
+    r"|答案(?:是|为|為)?\s*[:：]?|故选\s*[:：]?|答え\s*(?:は|[:：])|정답\s*(?:은|[:：])"
+    r"|답\s*(?:은|[:：])|उत्तर\s*(?:है|[:：])|(?:الجواب|الإجابة)\s*(?:هو|هي|[:：])?",
     re.IGNORECASE | re.MULTILINE,
 )
 _OPTION = re.compile(
     r"(?<!not )\b(?:(?:[Oo]ption|[Cc]hoice)\s+\(?(?P<letter>[A-J])\)?\s+is\s+(?:the\s+)?(?:correct|right|answer)\b"
     r"|[Cc]hoose\s+(?:option\s+)?\(?(?P<chosen>[A-J])\)?(?=\s*(?:[.,]|$)))"
 )
-_PHRASE_WORDS = ("answer", "result", "solution", "option", "choice", "ponse", "答案", "故选")
+_PHRASE_WORDS = (
+    "answer", "result", "solution", "root", "zero", "option", "choice", "ans:", "ans.", "ans ", "ponse",
+    "respuesta", "antwort", "risposta", "resposta", "ответ", "答", "故选", "답", "उत्तर", "الجواب", "الإجابة",
+)  # fmt: skip
 _LINE = re.compile(r"^[ \t]*A:", re.IGNORECASE | re.MULTILINE)
 _COLON = re.compile(r"\banswer\s*:", re.IGNORECASE)
 
@@ -68,10 +79,6 @@ def _answer_colon(text: str) -> Extraction | None:
 
 
 _JUDGING = re.compile(r"(?i)\W*(?:not\s+)?(?:correct|wrong|right|incorrect)\b(?!\s*(?:option|choice|answer))")
-_SUPPOSED = re.compile(
-    r"(?i)\b(?:(?:if|suppose|assume|assuming|whether)(?: that)?(?: the| our| my| this)?"
-    r"|wrong|incorrect|false|mistaken|first|initial|previous|tempting|naive)\s*$"
-)
 _PHRASES_TRIED = 50
 
 
@@ -81,16 +88,25 @@ def _last_phrase(pattern: re.Pattern[str], text: str, rule: str) -> Extraction |
     for phrase in reversed(deque(pattern.finditer(text), maxlen=_PHRASES_TRIED)):
         if _JUDGING.match(text, phrase.end()):
             continue
-        if _SUPPOSED.search(text[max(0, phrase.start() - 40) : phrase.start()]):
+        if not affirms(text, phrase.start()):
             empty = empty or Extraction(
-                None, rule, "the answer is only supposed, or called wrong", phrase.start()
+                None, rule, "the answer is supposed, reported or called wrong", phrase.start()
             )
             continue
         found = _after(phrase, text, rule)
+        if found.answer is not None and retracted(text, _line_end(text, phrase.end())):
+            return Extraction(None, rule, "the answer is taken back", phrase.start())
         if found.answer is not None or found.reason != _NOTHING:
             return found
         empty = empty or found
     return empty
+
+
+def _line_end(text: str, start: int) -> int:
+    """Where the line ends on which something is said behind `start`."""
+    said = len(text) - len(text[start:].lstrip()) if text[start : start + 1].isspace() else start
+    end = text.find("\n", said)
+    return len(text) if end < 0 else end
 
 
 _NOTHING = "nothing follows the answer phrase"
@@ -188,11 +204,16 @@ def after_thinking(text: str) -> str | None:
     return None if "<think>" in text else text
 
 
+_HIDDEN = re.compile(r"<!--.*?-->", re.DOTALL)
+
+
 def extract(response: str, rules: tuple[str, ...]) -> Extraction:
     """The final answer of `response` by the first of `rules` that finds something."""
     if rules == ("whole",):
         return Extraction(response.strip(), "whole")
     text = after_thinking(response[-LONGEST_RESPONSE:])
+    if text is not None and "<!--" in text:
+        text = _HIDDEN.sub(" ", text)
     if text is None:
         return Extraction(None, "thinking", "the response ends inside its thinking")
     finders = _LENIENT if rules == ("lenient",) else tuple(_RULES[rule] for rule in rules)

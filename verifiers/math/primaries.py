@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from verifiers.math.functions import Functions
 from verifiers.math.syntax import (
+    Based,
     Call,
     Group,
     Node,
@@ -18,6 +19,7 @@ from verifiers.math.syntax import (
 from verifiers.math.tokens import DEEPEST, Token, UnparsedError, tokenize
 from verifiers.math.vocabulary import (
     ACCENTS,
+    CALLED,
     CURRENCIES,
     CURRENCY_NAMES,
     ENGLISH,
@@ -26,6 +28,7 @@ from verifiers.math.vocabulary import (
     INVERSE,
     NAMES,
     PREFIXED,
+    STOP_WORDS,
     USUAL_FUNCTIONS,
 )
 
@@ -125,8 +128,8 @@ class Primaries(Functions):
         name = INVERSE.get(lowered, lowered)
         if name == "inf" and not self.at("(", "_", "\\{"):
             return Sym("\\infty")
-        if name == "abs" and self.at("("):
-            return Call("abs", (self.primary(),))
+        if name in CALLED and self.at("("):
+            return Call(CALLED[name], (self.primary(), *((Num(Fraction(3)),) if name == "cbrt" else ())))
         if name in FUNCTIONS and len(value) > 1:
             return self.function(name)
         if value in CURRENCY_NAMES and (following := self.peek()) is not None and following.kind == "number":
@@ -135,7 +138,7 @@ class Primaries(Functions):
             return Sym(NAMES[lowered])
         if value in ("frac", "binom"):
             return self.command("\\" + value)
-        for length in range(min(len(value), 7), 1, -1):
+        for length in range(min(len(value), 7), 1, -1) if lowered not in STOP_WORDS else ():
             # "cosx", "pir": a known name with something behind it.
             head = value[:length]
             if (
@@ -181,6 +184,18 @@ class Primaries(Functions):
             return Call("apply", (node, group))
         self.position = start
         return node
+
+    def based(self) -> Node:
+        """\\based{FF}{16}, which only the normalisation writes."""
+        self.expect("{")
+        digits = ""
+        while not self.at("}"):
+            digits += self.take().value
+        self.expect("}")
+        base = self.braced()
+        if not isinstance(base, Num) or not digits.isalnum():
+            raise UnparsedError("a number in no base")
+        return Based(digits, int(base.value))
 
     def inverse_sign(self) -> bool:
         """Take ^{-1}, if it is next."""
@@ -309,6 +324,14 @@ class Primaries(Functions):
             return self.prefixed(value)
         if name in GREEK:
             return self.letter(value) if name not in ("infty", "emptyset", "pi", "prime") else Sym(value)
+        if name == "|":
+            self.in_norm = True
+            inner = self.item()
+            self.expect("\\|")
+            self.in_norm = False
+            return Call("norm", (inner,))
+        if name == "based":
+            return self.based()
         if name in ("\\", "&"):
             raise UnparsedError("a line break")
         raise UnparsedError(f"the command {value!r}")

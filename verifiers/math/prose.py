@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Iterator
 
 from verifiers.math.boxes import Extraction
+from verifiers.math.clauses import stated
 from verifiers.math.normalisation import canonical_latex
 from verifiers.math.numbers import parse_rational
 from verifiers.math.parser import LONGEST, UnparsedError, parse
-from verifiers.math.text import choice, choices, plain, synonym, without_qualifier
+from verifiers.math.text import choice, choices, plain, synonym, without_qualifier, yes_or_no
 
 
 def last_of(matches: Iterator[re.Match[str]]) -> re.Match[str] | None:
@@ -101,26 +102,6 @@ def _after_verb(sentence: str) -> str | None:
     return numbers[0].group().strip()
 
 
-_UNSOUND = re.compile(
-    r"(?i)\b(?:wrong|incorrect|reject(?:ed|s)?|extraneous|contradiction|impossible|invalid|except|depends on"
-    r"|(?:does|do)(?: not|n't) (?:work|satisfy|hold)|not (?:a|an|the) (?:solution|root|answer)"
-    r"|too (?:small|large|big|few|many|high|low)|for example|such as|not sure|unsure|maybe"
-    r"|perhaps|guess|(?:might|could) be|(?:lower|upper) bound)\b"
-)
-_CLAUSE_START = re.compile(r"[.!?]\s|[,;\n]|\b(?:so|thus|hence|therefore|but)\b")
-_CLAUSE_STOP = re.compile(r"[.!?](?:\s|$)|\n|[,;]\s")
-
-
-def _unsound(text: str, start: int, end: int) -> bool:
-    """Whether the clause around a value says that it is wrong, rejected or an example."""
-    begin = max(
-        (m.end() for m in _CLAUSE_START.finditer(text, max(0, start - 150), start)),
-        default=max(0, start - 150),
-    )
-    stop = _CLAUSE_STOP.search(text, end, end + 150)
-    return bool(_UNSOUND.search(text, begin, stop.start() if stop else min(len(text), end + 150)))
-
-
 def _modified(text: str, start: int, end: int) -> bool:
     """Whether what stands around a number makes another value of it: "twice 12", "12 squared", "over 12"."""
     return bool(
@@ -168,6 +149,13 @@ _OPEN_AFTER = re.compile(
     r"|a (?:half|third|quarter))|\s*[-+*/^]\s*[A-Za-z(\\]"
     r"|[)$\s]*(?:squared|cubed|factorial)\b|(?:st|nd|rd|th)\b|\s*\?|[-\s]?digits?\b)"
 )
+_ENUMERATED = re.compile(
+    r"(?:(?:(?<![\w.,])[-−]?\d[\d./]*%?|\$[^$\n]{1,80}\$)[$\s]*(?:,[$\s]*(?:and|or)?|;|\band\b|\bor\b|&)[$\s]*){1,40}$"
+)
+_OF_SEVERAL = re.compile(
+    r"(?i)(?:\b(?:solutions|answers|roots|values|zeros|zeroes|numbers|integers|primes|factors|divisors|lengths"
+    r"|sides) (?:are|were)|\bis|=)[\s$:]*$"
+)
 _LISTED = re.compile(r"\s*(?:,|;|,?\s*(?:and|or))\s*")
 _CHUNK = re.compile(
     r"\s?(?:hundred|thousand|million|billion|trillion)\b|[π√^²³][^\s,;:!?]*(?<![.)])|\*[^\s*,;:!?]+(?<![.)])"
@@ -207,8 +195,14 @@ def last_value(text: str) -> Extraction | None:
             # 25π and 3√2 are no 25 and 3.
             value += chunk.group()
     end = spans[-1][1] if rule == "last_math" else start + len(value)
-    if _modified(tail, start, end) or _unsound(tail, start, end):
-        return Extraction(None, rule, "the last value is denied, or one of several alternatives")
+    listed = _ENUMERATED.search(tail, max(0, start - 300), start)
+    if listed is not None:
+        # One of several numbers is no answer; all of them together may be.
+        start, value = listed.start(), tail[listed.start() : end].strip()
+        if not _OF_SEVERAL.search(tail, max(0, start - 60), start):
+            return Extraction(None, rule, "the last value is one of several numbers in a row")
+    if _modified(tail, start, end) or not stated(tail, start, end):
+        return Extraction(None, rule, "nothing states the last value as the answer")
     return Extraction(value, rule)
 
 
@@ -242,12 +236,17 @@ def bare(text: str) -> Extraction | None:
         before = text[: clause.start()].strip(" ,;")
         if _HAS_VALUE.search(before) and readable(before):
             return Extraction(before, "whole")
+    if len(text) <= 200 and _PLAIN_SENTENCE.fullmatch(text) and (yes_or_no(text) or _SAYS.search(text)):
+        # "Yes, it is possible." and "The function is odd."
+        return Extraction(text, "whole")
     if len(text) <= 200 and not _RAW_WORD.search(_COMMAND.sub(" ", text)):
         # A formula that can't be read is no prose to search for a number.
         return Extraction(text, "whole")
     return None
 
 
+_PLAIN_SENTENCE = re.compile(r"[A-Z][A-Za-z ,'-]*\.?")
+_SAYS = re.compile(r"\b(?:is|are) (?:an? |the )?[a-z-]+\.?$")
 _COMMAND = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _RAW_WORD = re.compile(r"[^\W\d_]{2,}")
 _HAS_VALUE = re.compile(r"\d|\\|^[A-J]$")

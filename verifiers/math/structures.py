@@ -175,10 +175,30 @@ class Decider(Relations):
                 return self.match_all(ours.items, theirs.items)
             return False
         if isinstance(ours, Call) and isinstance(theirs, Call) and "congruent" in (ours.head, theirs.head):
-            return self.in_order(ours.args, theirs.args) if ours.head == theirs.head else False
+            return self.equal_congruences(ours, theirs)
         if isinstance(ours, Call) and isinstance(theirs, Call) and "cases" in (ours.head, theirs.head):
             return self.equal_cases(ours, theirs)
         return self.equal_values(ours, theirs)
+
+    def equal_congruences(self, ours: Call, theirs: Call) -> bool | None:
+        """x = 3 (mod 5) against 8 (mod 5) or x = 8 (mod 5): the same modulus, the same class."""
+        if ours.head == theirs.head and len(ours.args) != len(theirs.args):
+            return False
+        if not {ours.head, theirs.head} <= {"congruent", "residue"} or len(ours.args) > 3 < len(theirs.args):
+            return self.in_order(ours.args, theirs.args) if ours.head == theirs.head else False
+        for node in (ours, theirs):
+            if node.head == "congruent" and name_in(node.args[0]) is None:
+                return self.in_order(ours.args, theirs.args) if ours.head == theirs.head else False
+        if ours.head == theirs.head and ours.args[0] != theirs.args[0]:
+            return False
+        (left, modulus), (right, other) = ours.args[-2:], theirs.args[-2:]
+        same = self.equal(modulus, other)
+        if same is not True:
+            return same
+        numbers = [node.value for node in (left, right, modulus) if isinstance(node, Num)]
+        if len(numbers) == 3 and numbers[2]:
+            return (numbers[0] - numbers[1]) % numbers[2] == 0
+        return self.equal(left, right)
 
     def equal_cases(self, ours: Call, theirs: Call) -> bool | None:
         """Functions in pieces: each value under its condition, in any order."""

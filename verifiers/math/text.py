@@ -31,7 +31,13 @@ _SYNONYMS = (
     "the set of all real numbers",
                      "the set of real numbers", "reals", "\\mathbb{R}", "\\R", "\\Re",
                      "(-\\infty,\\infty)", "(-\\infty,+\\infty)",
-                     "every real number", "x\\in\\mathbb{R}")),
+                     "every real number", "x\\in\\mathbb{R}", "all real x", "all real values",
+                     "all real values of x", "all values of x", "all x")),
+    ("diverges", ("diverges", "divergent", "the series diverges", "the integral diverges", "is divergent",
+                  "the sequence diverges", "the series is divergent", "the integral is divergent", "it diverges")),
+    ("converges", ("converges", "convergent", "the series converges", "the integral converges", "is convergent",
+                   "the sequence converges", "the series is convergent", "the integral is convergent",
+                   "it converges")),
     ("yes", ("yes", "true", "correct")),
     ("no", ("no", "false", "incorrect")),
 )  # fmt: skip
@@ -114,6 +120,10 @@ _DECLARATION = re.compile(
 )
 
 
+_INTEGER_LETTER = re.compile(
+    r"(?P<before>[,;(]\s*|\\text\s*\{\s*,?\s*(?:where|for|with)\s*\}\s*|\b(?:where|for|with)\s+)(?P<letter>[a-z])"
+    r"\s*(?:\\text\s*\{)?\s*(?:is\s+)?(?:an?y?\s+)?integers?\s*\}?(?P<after>\s*\)?\s*)$"
+)
 _REAL_FIRST = re.compile(r"^[A-Za-z]\s*\\in\s*\\mathbb\s*\{?R\}?\s*[,;]\s*(?=\S)")
 
 
@@ -128,6 +138,8 @@ class Declaration:
 def split_declaration(canonical: str) -> tuple[str, Declaration | None]:
     """An answer without the declaration at its end, and that declaration."""
     canonical = _REAL_FIRST.sub("", canonical)
+    if "integer" in canonical:
+        canonical = _INTEGER_LETTER.sub(r"\g<before>\g<letter> \\in \\mathbb{Z}\g<after>", canonical)
     found = _DECLARATION.search(canonical, max(0, len(canonical) - _LONGEST_DECLARATION))
     rest = canonical[: found.start()].strip() if found else ""
     if found is None or not rest:
@@ -142,19 +154,16 @@ def choices(canonical: str) -> frozenset[str] | None:
     text = re.sub(r"^[Bb]oth ", "", plain(canonical))
     if _ROMANS.match(text):
         return frozenset(re.findall(r"[IV]+", text))
-    return frozenset(re.findall(r"(?<![A-Za-z])[A-J](?![A-Za-z])", text)) if _CHOICES.match(text) else None
+    if _CHOICES.match(text):
+        return frozenset(re.findall(r"(?<![A-Za-z])[A-J](?![A-Za-z])", text))
+    return None
 
 
-_COUNTED = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
-]  # fmt: skip
-
-
-def number_word(canonical: str) -> str | None:
-    """ "6" for "six"; None for anything else."""
-    text = plain(canonical).lower()
-    return str(_COUNTED.index(text)) if text in _COUNTED else None
+def joined_choices(canonical: str) -> frozenset[str] | None:
+    """The letters of several options written as one word: "ACD"; None for anything else."""
+    text = plain(canonical)
+    rising = 1 < len(text) < 7 and text == "".join(sorted(set(text))) and set(text) <= set("ABCDEFG")
+    return frozenset(text) if rising else None
 
 
 def words(canonical: str) -> tuple[str, ...]:

@@ -12,11 +12,13 @@ _TIME = "s 1 min 60 h 3600 day 86400 week 604800 ms 1/1000"
 _MASS = "g 1 kg 1000 mg 1/1000 t 1000000 lb 45359237/100000 oz 45359237/1600000"
 _VOLUME = "L 1 mL 1/1000"
 _OTHER = ("N", "J", "W", "kW", "V", "A", "Hz", "Pa", "K", "C", "F", "ohm", "mol", "eV", "T", "rad",
-          "dollar", "cent", "pound",
-          "euro", "yuan", "month", "year", "acre", "hectare", "rupee", "ppm", "rpm", "amp", "volt",
+          "pound", "euro", "yuan", "yen", "acre", "hectare", "rupee", "ppm", "rpm", "amp", "volt",
           "unit")  # fmt: skip
 UNITS: dict[str, tuple[str, Fraction]] = {name: (name, Fraction(1)) for name in _OTHER}
-for _dimension, _table in (("length", _LENGTH), ("time", _TIME), ("mass", _MASS), ("volume", _VOLUME)):
+for _dimension, _table in (
+    ("length", _LENGTH), ("time", _TIME), ("mass", _MASS), ("volume", _VOLUME), ("money", "dollar 1 cent 1/100"),
+    ("calendar", "year 1 month 1/12"),
+):  # fmt: skip
     _entries = _table.split()
     UNITS |= {n: (_dimension, Fraction(f)) for n, f in zip(_entries[::2], _entries[1::2], strict=True)}
 _ALIASES = {
@@ -32,8 +34,9 @@ _ALIASES = {
     "celsius": "C", "fahrenheit": "F",
     "degree": "deg", "radian": "rad", "dollars": "dollar", "cents": "cent", "usd": "dollar",
     "euros": "euro", "units": "unit",
-    "yr": "year", "yrs": "year", "dy": "day", "miles": "mi", "metres": "m", "mph": "mi/h", "kmh": "km/h",
-    "kph": "km/h",
+    "eur": "euro", "gbp": "pound sterling", "inr": "rupee", "cny": "yuan", "rmb": "yuan", "jpy": "yen",
+    "cc": "mL", "yr": "year", "yrs": "year", "dy": "day", "miles": "mi", "metres": "m", "mph": "mi/h",
+    "kmh": "km/h", "kph": "km/h",
     "pounds": "lb", "pound": "lb", "amps": "amp",
 }  # fmt: skip
 _POWER_WORDS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
@@ -70,6 +73,7 @@ RAW_UNITS = frozenset(
         "GeV",
         "nm",
         "mol",
+        "cc",
     }
     | {alias for alias in _ALIASES if len(alias) >= 3}
 )
