@@ -67,7 +67,7 @@ _UNSOUND = re.compile(
     r"|unclear|(?:lower|upper) bound|bounded|if|suppose|assum(?:e|ing)|imagine|pretend|let|say|says|said"
     r"|claims?|claimed|thinks?|thought|believes?|believed|trying|try|tempting|tempted|options?|choices?"
     r"|candidates?|possibilit(?:y|ies)|unless|whether|neither|nor|either|originally|initially"
-    r"|score|reward|grade|rating|confidence)\b"
+    r"|naive|check|test|examples?|attempts?|tried|rumou?red|score|reward|grade|rating|confidence|elapsed)\b"
 )
 _TAKEN_BACK = re.compile(
     r"(?i)\b(?:(?:this|that|which|it|the above)(?:'s| is| was)? (?:wrong|incorrect|false|impossible"
@@ -86,7 +86,7 @@ _STATES = re.compile(
     r"|got|earns?|earned|makes?|made|needs?|needed|takes?|took|pays?|paid|spends?|spent|saves?|saved|sells?|sold"
     r"|buys?|bought|eats?|ate|reads?|uses?|used|receives?|received|leaves?|left|contains?|holds?|weighs?"
     r"|travels?|travel?led|walks?|walked|runs?|ran|drives?|drove|works?|worked|requires?|produces?|produced"
-    r"|raised?|raises|collects?|collected|it's|there's|est|sont|co[uû]te|reste|ist|sind|kostet|es|son|cuesta"
+    r"|raised?|raises|collects?|collected|(?:it|there|that|here|what)'s|est|sont|co[uû]te|reste|ist|sind|kostet|es|son|cuesta"
     r"|é|è|sono|custa|равно|равен|равна)|是|为|為|有|等于|得|剩|は|यह)"
     r"\s*(?:now |only |just |about |approximately |exactly |roughly |around |a total of |actually |also |to )*"
     r"[\s$(\\[£€¥]*$"
@@ -121,13 +121,15 @@ def stated(text: str, start: int, end: int) -> bool:
 
 
 _RETRACTED = re.compile(
-    r"(?i)[\s$.?!)\]}*_\\]*(?:no\s*[.,!?]|no$|no,? wait\b|wait\b|hold on\b"
+    r"(?i)[\s$.?!)\]}*_\\–—-]*(?:(?:hmm+|well|oh|ah|oops|ok(?:ay)?|but)[,.!\s]*)*(?:no\s*[.,!?]|no$|no,? wait\b|wait\b"
+    r"|hold on\b|correction\b|actually,? (?:no|that|this|it)\b|sorry\b"
     r"|(?:this|that|which)(?:'s| is| was)(?: \w+)? (?:wrong|incorrect|false"
     r"|not (?:right|correct|true|the answer)))"
 )
 _GIVEN_UP = re.compile(
     r"(?i)\b(?:i (?:give up|don'?t know|do not know|have no idea|am not sure|am (?:just )?guessing"
-    r"|could(?: not|n't) (?:determine|find|solve)|can(?:not|'t) (?:determine|solve|find)|am unable to)"
+    r"|could(?: not|n't) (?:determine|find|solve|finish|complete)|can(?:not|'t) (?:determine|solve|find)"
+    r"|am unable to|am stuck|retract|disagree|doubt (?:it|that|this))"
     r"|i'm not sure|just (?:kidding|a guess)|scratch that"
     r"|(?:disregard|ignore) (?:this|that|the above|my answer|my previous))\b"
 )

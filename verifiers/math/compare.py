@@ -27,7 +27,7 @@ from verifiers.math.proof import proves_equal
 from verifiers.math.syntax import Call, Node, Num, Sym, variables, walk
 
 _RANGES = (
-    (1.2, 2.8), (0.15, 0.85), (3.1, 7.9), (-0.85, -0.15), (0.1, 0.9), (-4.5, -1.2), (0.4, 1.9),
+    (1.2, 2.8), (-0.85, -0.15), (0.15, 0.85), (3.1, 7.9), (0.1, 0.9), (-4.5, -1.2), (0.4, 1.9),
     (11.0, 19.0), (0.02, 0.3),
 )  # fmt: skip
 _ENOUGH = 4
@@ -47,9 +47,14 @@ def _coordinate(name: str, index: int, low: float, high: float) -> Fraction:
 
 
 def points(names: Sequence[str]) -> Iterator[dict[str, Fraction]]:
-    """Points with real coordinates, first of one sign and size, then mixed."""
+    """Points with real coordinates, of one sign and of mixed signs by turns: sqrt(x^2 y^2) is no xy."""
     for index, (low, high) in enumerate(_RANGES):
         yield {name: _coordinate(name, index, low, high) for name in names}
+        if index < 2 and len(names) > 1:
+            yield {
+                name: _coordinate(name, 30 + index, 0.5, 3.0) * (-1 if (place + index) % 2 else 1)
+                for place, name in enumerate(names)
+            }
     for index in range(20, 23):
         yield {name: _coordinate(name, index, -3.0, 3.0) for name in names}
 
@@ -61,9 +66,43 @@ def more_points(names: Sequence[str]) -> Iterator[dict[str, Fraction]]:
         yield {name: _coordinate(name, index, -size, size) for name in names}
 
 
-def branch_points(names: Sequence[str]) -> Iterator[dict[str, Fraction]]:
-    """Many points of both signs, in every order of the coordinates: each branch of a min or max is met."""
+_LARGE = 4
+_MOST_BREAKS = 6
+
+
+def breaks(*nodes: Node) -> list[Fraction]:
+    """Where a branch may begin beyond the usual points: the larger constants of the expressions."""
+    sizes = {
+        abs(value)
+        for node in nodes
+        for n in walk(node)
+        if (value := _constant(n)) is not None and abs(value) > _LARGE
+    }
+    return sorted(sizes)[:_MOST_BREAKS]
+
+
+def _constant(node: Node) -> Fraction | None:
+    """The value of a number, or of a power or product of numbers such as 10^6."""
+    if isinstance(node, Num):
+        return node.value
+    if isinstance(node, Call) and node.head in ("pow", "mul") and all(isinstance(a, Num) for a in node.args):
+        try:
+            value = exact(node)
+        except (NotExactError, TooLargeError):
+            return None
+        return value if value.numerator.bit_length() < 200 else None
+    return None
+
+
+def branch_points(names: Sequence[str], at: Sequence[Fraction] = ()) -> Iterator[dict[str, Fraction]]:
+    """Many points of both signs, in every order of the coordinates: each branch of a min or max is met.
+
+    `at` are sizes at which a branch may begin; both sides of each, and of minus each, are tried.
+    """
     yield from points(names)
+    for place in at:
+        for factor in (Fraction(7, 6), Fraction(5, 6), Fraction(-5, 6), Fraction(-7, 6)):
+            yield {name: place * factor + _coordinate(name, 70, 0.01, 0.02) for name in names}
     for index in range(40, 64):
         yield {name: _coordinate(name, index, -9.0, 9.0) for name in names}
 
@@ -180,9 +219,9 @@ def _same(left: Node, right: Node, *, degree_is_unit: bool) -> bool | None:
             [{}], left, right, real=not complex_wanted, tolerance=tolerance, unit=degree_is_unit, enough=1
         )
         return _unless_opaque(found, left, right)
-    branched = has_head(left, _BRANCHED) or has_head(right, _BRANCHED)
+    branched = any(has_head(node, _BRANCHED) or _has_even_root(node) for node in (left, right))
     found = _same_at(
-        branch_points(names) if branched else points(names),
+        branch_points(names, breaks(left, right)) if branched else points(names),
         left,
         right,
         real=not complex_wanted,
@@ -218,6 +257,20 @@ def _same_at_rarer_points(
 _REAL_LETTERS = frozenset({"x", "y", "z", "t", "u", "v", "w", "r", "s"})
 _STEPPED = frozenset({"floor", "ceil", "mod", "gcd", "lcm"})
 _BRANCHED = frozenset({"min", "max", "abs", "sgn"})
+
+
+def _has_even_root(node: Node) -> bool:
+    """Whether a square root is taken of something squared, which is an absolute value in another spelling."""
+    return any(
+        isinstance(n, Call)
+        and n.head in ("sqrt", "root")
+        and any(
+            isinstance(inner, Call) and inner.head == "pow" and variables(inner) for inner in walk(n.args[0])
+        )
+        for n in walk(node)
+    )
+
+
 _OPAQUE = frozenset({"int", "lim", "sum", "prod"})
 
 
@@ -251,7 +304,31 @@ def _same_stepped(left: Node, right: Node, names: list[str], *, degree_is_unit: 
             for below in (2, 3, 4)
             for sign in (1, -1)
         ]
+        parts = {n.value.denominator for node in (left, right) for n in _constants(node)} - {1}
+        whole += [
+            {name: whole[4][name] + Fraction(part, below) for name in names}
+            for below in sorted(parts)[:3]
+            for part in range(1, min(below, 12))
+            if set(names) <= _REAL_LETTERS
+        ]
+    whole += [
+        {name: Fraction(int(place) + step) for name in names}
+        for place in breaks(left, right)
+        for step in (-1, 0, 1, int(place) + 1)
+    ]
     return _same_at(whole, left, right, real=True, tolerance=_TOLERANCE, unit=degree_is_unit, enough=_EVERY)
+
+
+def _constants(node: Node) -> Iterator[Num]:
+    """The numbers of a tree, fractions of two of them as one."""
+    for n in walk(node):
+        if isinstance(n, Num):
+            yield n
+        elif isinstance(n, Call) and n.head in ("frac", "div") and all(isinstance(a, Num) for a in n.args):
+            try:
+                yield Num(exact(n))
+            except NotExactError:
+                continue
 
 
 def _last_digit(left: Node, right: Node) -> Fraction | None:

@@ -114,7 +114,7 @@ def _in_words(ours: str, theirs: str) -> Outcome | None:
             return Outcome(True, "choice", f"the option {wanted[0]}")
         if (wanted[1] and not chosen[1]) or (chosen[1] and not wanted[1]):
             return Outcome(False, "choice", f"{chosen[0]} is not the option {wanted[0]}")
-    if wanted is not None and wanted[1] and same_words(wanted[1], ours):
+    if wanted is not None and wanted[1] and chosen is None and same_words(wanted[1], ours):
         return Outcome(True, "choice", f"the text of the option {wanted[0]}")
     several = choices(ours), choices(theirs)
     if (several[0] is None) != (several[1] is None):
@@ -170,7 +170,7 @@ def _parsed(ours: str, theirs: str, options: Options) -> Outcome:
             None, "undecided", f"the letters are {said.domain} here and {wanted.domain} in the gold"
         )
     left, left_fault = _readings(ours, decimal_comma="." in theirs)
-    right, right_fault = _readings(theirs, decimal_comma="." in ours)
+    right, right_fault = _readings(theirs)
     if (said is None) != (wanted is None):
         declaration, trees = (said, left) if said else (wanted, right)
         assert declaration is not None

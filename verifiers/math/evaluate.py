@@ -321,6 +321,8 @@ class Evaluator:
             return self.determinant(args[0])
         if head in ("sum", "prod"):
             return self.series(node)
+        if head in ("gcd", "lcm", "mod") and len(args) >= 2:
+            return self.whole_numbers(head, [self.value(arg) for arg in args], node)
         if head in ("apply", "prime", "int", "lim", "gcd", "lcm", "mod", "arg", "Re", "Im"):
             return self.opaque(node)
         raise NotNumericError
@@ -480,6 +482,20 @@ class Evaluator:
             term = inner.value(body)
             total = total + term if node.head == "sum" else total * term
         return total
+
+    def whole_numbers(self, head: str, values: list[Any], node: Call) -> Any:
+        """The greatest common divisor, least common multiple or remainder of whole numbers."""
+        if not all(self.is_integer(value) for value in values) or any(
+            abs(value) > 10**30 for value in values
+        ):
+            return self.opaque(node)
+        numbers = [int(self.context.nint(self.context.re(value))) for value in values]
+        if head == "mod" and numbers[1] == 0:
+            raise OutOfDomainError
+        found = (
+            numbers[0] % numbers[1] if head == "mod" else (math.gcd if head == "gcd" else math.lcm)(*numbers)
+        )
+        return self.context.mpf(found)
 
     def opaque(self, node: Call) -> Any:
         """A number that stands for an unknown function of its arguments: equal arguments give equal numbers."""

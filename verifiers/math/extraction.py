@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from verifiers.math.boxes import DENIED_AFTER, Extraction, find_boxes, last_boxes
 from verifiers.math.clauses import affirms, retracted
+from verifiers.math.numbers import parse_rational
 from verifiers.math.prose import answer_of_sentence, bare, last_of, last_value, readable
 from verifiers.types import InputError
 
@@ -42,12 +43,12 @@ def _answer_tag(text: str) -> Extraction | None:
 _PHRASE = re.compile(
     r"\b(?:answers?|results?|solutions?|roots|zeros)(?:\s+(?:to|of|for)\s+[^.\n:]{0,80})?"
     r"\s+(?:is|are|must be|should be|will be|has to be|equals|comes out to(?: be)?|turns out to be)\s*:?"
-    r"|\banswers?\s*(?:\*\*|__)?\s*(?:[:=：]|[-–—]\s)|\bans\s*[:=.](?=\s)"
+    r"|\b(?:answer|result)s?\s*[\"']?(?:\*\*|__)?\s*(?:[:=：]|[-–—]\s)|\bans\s*[:=.](?=\s)"
     r"|\b(?:correct|right)\s+(?:option|choice)\s+is\s*:?|^[ \t]*A:|^[ \t]*#+[ \t]*(?:final )?answer[ \t*]*$"
     r"|\br[ée]ponse\s*(?:est\b)?\s*:?|\brespuesta\s*(?:(?:correcta )?es\b)?\s*:?"
     r"|\bantwort\s*(?:(?:ist|lautet)\b)?\s*:?"
     r"|\brisposta\s*(?:è\b)?\s*:?|\bresposta\s*(?:é\b)?\s*:?|\bответ\s*[:—–-]"
-    r"|答案(?:是|为|為)?\s*[:：]?|故选\s*[:：]?|答え\s*(?:は|[:：])|정답\s*(?:은|[:：])"
+    r"|答案(?:是|为|為)?\s*[:：]?(?:选\s*(?=[A-J]))?|故?选\s*[:：]?\s*(?=[A-J])|答え\s*(?:は|[:：])|정답\s*(?:은|[:：])"
     r"|답\s*(?:은|[:：])|उत्तर\s*(?:है|[:：])|(?:الجواب|الإجابة)\s*(?:هو|هي|[:：])?",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -57,7 +58,7 @@ _OPTION = re.compile(
 )
 _PHRASE_WORDS = (
     "answer", "result", "solution", "root", "zero", "option", "choice", "ans:", "ans.", "ans ", "ponse",
-    "respuesta", "antwort", "risposta", "resposta", "ответ", "答", "故选", "답", "उत्तर", "الجواب", "الإجابة",
+    "respuesta", "antwort", "risposta", "resposta", "ответ", "答", "选", "답", "उत्तर", "الجواب", "الإجابة",
 )  # fmt: skip
 _LINE = re.compile(r"^[ \t]*A:", re.IGNORECASE | re.MULTILINE)
 _COLON = re.compile(r"\banswer\s*:", re.IGNORECASE)
@@ -109,6 +110,7 @@ def _line_end(text: str, start: int) -> int:
     return len(text) if end < 0 else end
 
 
+_PREDICATE = re.compile(r"(?i)\b(?:is|are|be|equals|es|ist|è|é|est)\s*$")
 _NOTHING = "nothing follows the answer phrase"
 
 
@@ -128,7 +130,7 @@ def _after(phrase: re.Match[str], text: str, rule: str) -> Extraction:
     boxed = last_boxes(line)
     if boxed is not None:
         return Extraction(boxed.answer, rule, boxed.reason, phrase.end())
-    return answer_of_sentence(line, rule, phrase.end())
+    return answer_of_sentence(line, rule, phrase.end(), predicate=_PREDICATE.search(phrase[0]) is not None)
 
 
 _HASH = re.compile(r"####[ \t]*([^\n]*)")
@@ -153,7 +155,10 @@ def _bold(text: str) -> Extraction | None:
     found = last_of(_BOLD.finditer(text[-2000:]))
     if found is None:
         return None
-    content = found.group(1).strip().rstrip(".:")
+    content = found.group(1).strip().rstrip(".")
+    if content.endswith(":"):
+        # A label, with what it labels behind it.
+        return None
     return Extraction(content, "bold", position=found.start()) if readable(content) else None
 
 
@@ -196,12 +201,20 @@ def parse_rules(extraction: str) -> tuple[str, ...]:
     return rules
 
 
+_THOUGHT = re.compile(
+    r"<(thinking|thought|thoughts|reasoning|scratchpad|reflection|analysis)>.*?(?:</\1>|\Z)", re.DOTALL
+)
+
+
 def after_thinking(text: str) -> str | None:
     """The text after the last `</think>`; None where thinking began and never ended."""
-    _, closed, rest = text.rpartition("</think>")
-    if closed:
-        return rest
-    return None if "<think>" in text else text
+    if "<|message|>" in text:
+        # What the last channel says.
+        text = text.rpartition("<|message|>")[2]
+    rest = text.rpartition("</think>")[2]
+    if "<think>" in rest:
+        return None
+    return _THOUGHT.sub(" ", rest) if "<" in rest else rest
 
 
 _HIDDEN = re.compile(r"<!--.*?-->", re.DOTALL)
@@ -220,10 +233,22 @@ def extract(response: str, rules: tuple[str, ...]) -> Extraction:
     for find in finders:
         found = find(text)
         if found is not None:
+            if rules == ("lenient",) and found.rule == "boxed" and _contradicted(found, text):
+                return Extraction(None, "boxed", "another answer is given behind the box")
             if found.answer is not None and not found.answer.strip():
                 return Extraction(None, found.rule, "the final answer is empty")
             return found
     return Extraction(None, "none", "the response states no final answer")
+
+
+def _contradicted(found: Extraction, text: str) -> bool:
+    """Whether a number in a box is followed by "the answer is" with another number."""
+    boxed = parse_rational(found.answer.strip()) if found.answer else None
+    if boxed is None or "answer" not in text[found.position :].lower():
+        return False
+    said = _last_phrase(_PHRASE, text[found.position :], "answer_line")
+    number = parse_rational(said.answer.strip(" $.")) if said is not None and said.answer else None
+    return number is not None and number != boxed
 
 
 def gold_text(gold: str) -> str:

@@ -265,7 +265,7 @@ def _value_and_letters(node: Node, factors: int = _MOST_FACTORS) -> tuple[Node, 
         name, power = node.args[0].name, node.args[1]
         if name in UNITS and isinstance(power, Num) and power.value.denominator == 1 and power.value < 10:
             return Num(Fraction(1)), ((name, int(power.value)),)
-    if not isinstance(node, Call) or node.head not in ("mul", "div") or not factors:
+    if not isinstance(node, Call) or node.head not in ("mul", "div", "frac") or not factors:
         return None if variables(node) else (node, ())
     right = _value_and_letters(node.args[1], 0)
     if right is None or not right[1]:

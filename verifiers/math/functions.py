@@ -124,6 +124,8 @@ class Functions(Brackets):
         minus_one = isinstance(power, Call) and power.head == "neg" and power.args[0] == Num(Fraction(1))
         if minus_one and name in ("sin", "cos", "tan", "cot", "sec", "csc"):
             return Call("arc" + name, arguments)
+        if minus_one and name in ("sinh", "cosh", "tanh"):
+            return Call("ar" + name, arguments)
         return Call("pow", (node, power))
 
     def function_arguments(self, name: str) -> tuple[Node, ...]:

@@ -16,7 +16,7 @@ _GREEK = {
 }  # fmt: skip
 _UNICODE = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-", "＋": "+", "，": ",", "、": ",",
-    "；": ";",
+    "；": ";", "．": ".", "或": "\\text{ or }", "和": "\\text{ and }", "度": "^\\circ ",
     "：": ":", "∶": ":", "（": "(", "）": ")", "［": "[", "］": "]", "｛": "{", "｝": "}", "＝": "=", "＜": "<",
     "＞": ">",
     "％": "%", "｜": "|", "∣": "|", "‖": "\\|", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u3000": " ",
@@ -112,6 +112,7 @@ _RENAMED = (
     (re.compile(r"\\(?:vee|lor)(?![A-Za-z])"), r"\\text{ or }"),
     (re.compile(r"\\(?:wedge|land)(?![A-Za-z])"), r"\\text{ and }"),
 )
+_PRICE = re.compile(r"(?<!\\)\$(?=\s?\d)")
 _LEADING = re.compile(r"^(?:∴|⇒|⟹|=>|\\(?:therefore|Rightarrow|implies)(?![A-Za-z]))\s*")
 # What any of the renamed commands and signs begins with.
 _RENAMED_SIGN = re.compile(r"[\\<>!*]|=<|\.\.\.")
@@ -178,6 +179,8 @@ def _canonical(text: str) -> str:
             text = text.replace("\\\\", "\\")
         elif "\\begin" not in text:
             text = _DOUBLED.sub(r"\\", text)
+    if text.count("$") == 1:
+        text = _PRICE.sub(r"\\$", text)
     text = spelled_numbers(strip_wrapping(text))
     text = _GROUPED.sub(_join_groups, text)
     if "\\" in text or "$" in text:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from verifiers.math.boxes import Extraction
-from verifiers.math.clauses import stated
+from verifiers.math.clauses import retracted, stated
 from verifiers.math.normalisation import canonical_latex
 from verifiers.math.numbers import parse_rational
 from verifiers.math.parser import LONGEST, UnparsedError, parse
@@ -38,18 +38,33 @@ _CLAUSE = re.compile(
 )
 
 
-def answer_of_sentence(rest: str, rule: str, position: int) -> Extraction:
-    """The answer in a sentence: as it stands, or without the clause that explains it, or its last formula."""
+# "7 (3 + 4)": what stands in parentheses explains the value.
+_EXPLAINED_BEHIND = re.compile(r"([^\s()]+)\s+\(\s*\d[^()]*[-+*/×=][^()]*\)\.?")
+
+
+def answer_of_sentence(rest: str, rule: str, position: int, *, predicate: bool = False) -> Extraction:
+    """The answer in a sentence: as it stands, or without the clause that explains it, or its last formula.
+
+    With `predicate` the text stands behind "the answer is", and nothing but filler may come before the value: "said
+    to be 7" and "far from 7" give none.
+    """
     rest = _SPECIAL.sub("", rest).replace("**", "").replace("__", "").strip().strip('"').strip()
+    if rest.endswith("}") and rest.count("{") < rest.count("}"):
+        # The end of a JSON object.
+        rest = rest[:-1].strip().strip('"')
     if _UNSURE.search(rest):
         return Extraction(None, rule, "the sentence hedges", position)
     if _DENIED.search(rest):
         return Extraction(None, rule, "the sentence denies instead of answering", position)
     if contrast := _CONTRAST.search(rest):
         rest = rest[: contrast.start()].strip(" ,;")
+    if (explained := _EXPLAINED_BEHIND.fullmatch(rest)) is not None:
+        rest = explained[1]
     if readable(rest):
         return Extraction(rest.rstrip(".").strip(), rule, position=position)
     sentence = rest[: end.start()] if (end := _SENTENCE_END.search(rest)) else rest
+    if end is not None and retracted(rest, end.start()):
+        return Extraction(None, rule, "the answer is taken back", position)
     if readable(sentence):
         return Extraction(sentence.strip(), rule, position=position)
     if clause := _CLAUSE.search(sentence):
@@ -57,9 +72,19 @@ def answer_of_sentence(rest: str, rule: str, position: int) -> Extraction:
         if before and readable(before):
             return Extraction(before, rule, position=position)
     said = _after_verb(sentence)
+    if predicate and said is not None and not _FILLED.fullmatch(sentence[: sentence.rfind(said)]):
+        return Extraction(
+            None, rule, "what the sentence says of the value does not make it the answer", position
+        )
     return Extraction(said if said is not None else rest, rule, position=position)
 
 
+_FILLED = re.compile(
+    r"(?i)(?:\W|\b(?:the|an?|number|value|total|sum|exactly|approximately|about|roughly|around|just|only|simply|clearly"
+    r"|indeed|then|therefore|thus|so|equal|to|given|by|now|also|option|choice|letter|case|equals|of|is|are|x|y|n"
+    r"|that|there|we|have|get|which|probability|area|length)\b(?!\s*(?:log|half|twice)))*"
+    r"|that\b.*|.*=[\s$]*|.*\b(?:is|are|equals)[\s$]*"
+)
 _VERB = re.compile(
     r"\b(?:is|are|equals?|be|was|of|at|by|in|to|costs?|has|have|takes?|need(?:s|ed)?|about|approximately|exactly|total|only)\b|[=:]"
 )
@@ -136,7 +161,7 @@ _DENIED_BEFORE = re.compile(
     r"(?i)(?:(?:\b(?:not|never|cannot)|n't)(?: be| equal| equal to)?|\b(?:or|either|at least|at most"
     r"|(?:more|less|fewer|greater|smaller|larger|other) than(?: or equal to)?|over|under|above|below"
     r"|within|beyond|except|up to"
-    r"|nearly|almost|barely|exceeds?|negative|minus|twice|thrice|double|triple|divisible by"
+    r"|nearly|almost|barely|exceeds?|but|negative|minus|twice|thrice|double|triple|divisible by"
     r"|(?:half|third|quarter|fraction|percent|%|root|square|cube|power|reciprocal|multiples?|factors?|divisors?)"
     r" of)"
     r"|\\(?:neq?|geq?|leq?|approx|not)|[<>≠≥≤≈?])\s*\$?$"
@@ -227,6 +252,8 @@ def bare(text: str) -> Extraction | None:
     text = _SPECIAL.sub("", text).strip()
     if len(text) > 4 and text.startswith("**") and text.endswith("**"):
         text = text[2:-2].strip()
+    if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'`*_" and text[0] not in text[1:-1]:
+        text = text[1:-1].strip()
     if not text or len(text) > 400 or "\n\n" in text or "\\boxed" in text:
         return None
     sentence = text.endswith(".") and len(text.split()) > 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from abc import abstractmethod
 from collections.abc import Sequence
+from fractions import Fraction
 
 from verifiers.math import compare
 from verifiers.math.shapes import (
@@ -13,6 +14,7 @@ from verifiers.math.shapes import (
     approximates,
     arbitrary_constants,
     is_scalar,
+    letters_of,
     name_in,
     same_name,
 )
@@ -20,6 +22,7 @@ from verifiers.math.syntax import (
     Call,
     Logic,
     Node,
+    Num,
     Relation,
     Sym,
     substitute,
@@ -63,6 +66,10 @@ class Relations(Values):
     ) -> bool | None:
         """x = 3 against 3, f(x) = 2x against f(t) = 2t."""
         if ours_named and theirs_named:
+            chains = letters_of(ours), letters_of(theirs)
+            if len(chains[1]) > 1 and chains[0] != chains[1]:
+                # x = y = 1 is not x = y = z = 1.
+                return False
             renamed = same_name(ours_named, theirs_named)
             if renamed is not None:
                 value = substitute(ours_named.value, renamed) if renamed else ours_named.value
@@ -181,7 +188,10 @@ class Relations(Values):
         if strict[0] != strict[1] or any(not is_scalar(t) for t in (*ours.terms, *theirs.terms)):
             return False
         left, right = compare.difference(*ours.terms), compare.difference(*theirs.terms)
-        if len(variables(left) | variables(right)) < 2:
+        if variables(left) != variables(right) or len(variables(left)) < 2:
+            return False
+        if compare.constant_ratio(left, Num(Fraction(1))) is not None:
+            # x + y < x + y + 1 says nothing, and says it of everything.
             return False
         ratio = compare.constant_ratio(left, right)
         same_way = (order[ours.operators[0]] > 0) == (order[theirs.operators[0]] > 0)

@@ -218,10 +218,14 @@ def name_in(node: Node) -> str | None:
         if node.head == "add" and len({repr(arg) for arg in node.args}) == len(node.args):
             # m + n = 12 and f(1) + f(2) = 5 name what was asked for.
             return repr(node) if all(name_in(arg) is not None for arg in node.args) else None
-        if node.head in ("max", "min", "det", "deg", "arg", "dim"):
+        if node.head in ("max", "min", "det", "deg", "arg", "dim", "Var", "tr", "Tr", "rank", "Re", "Im"):
             return repr(node)
         if node.head in ("sin", "cos", "tan", "cot") and _is_angle(node.args[0]):
             return repr(node)
+        if node.head == "pow" and isinstance(node.args[0], Sym) and node.args[0].name.isupper():
+            # The inverse or transpose of a matrix.
+            minus_one = Call("neg", (Num(Fraction(1)),))
+            return repr(node) if node.args[1] in (minus_one, Sym("T")) else None
         if node.head == "frac" and _is_derivative(node):
             return repr(node)
         if node.head == "ratio" and _distinct_names(node.args):
@@ -229,6 +233,15 @@ def name_in(node: Node) -> str | None:
     if isinstance(node, Group) and node.opener in ("(", "") and _distinct_names(node.items):
         return "(" + ",".join(str(name_in(item)) for item in node.items) + ")"
     return None
+
+
+def letters_of(node: Node) -> frozenset[str]:
+    """The letters that a chain such as x = y = 1 gives the same value."""
+    if not isinstance(node, Relation) or set(node.operators) != {"="}:
+        return frozenset()
+    return frozenset(
+        term.name for term in node.terms[:-1] if isinstance(term, Sym) and name_in(term) is not None
+    )
 
 
 def _is_angle(node: Node) -> bool:

@@ -355,6 +355,8 @@ class Decider(Relations):
             return False
         if "{" in (ours.opener, theirs.opener):
             return False
+        if not ours.items or not theirs.items:
+            return ours == theirs
         if len(ours.items) != len(theirs.items):
             return False
         if len(ours.items) == 2 and "\\langle" not in (ours.opener, theirs.opener):
