@@ -114,6 +114,12 @@ def test_boxes_are_balanced_and_outermost() -> None:
         "1/" * 100_000,
         "the answer is" + " " * 500_000 + "4",
         "\\" * 500_000,
+        "4, 5, " * 100_000,
+        "4 and $5$ or " * 50_000,
+        "<!--" * 200_000,
+        "<thinking>" * 100_000,
+        "x = 7 is so = " * 50_000,
+        "hmm, well, " * 50_000 + "\\boxed{7}" + "... hmm, well, " * 50_000,
     ],
 )
 def test_extraction_is_linear_in_what_it_is_given(response: str) -> None:

@@ -121,7 +121,8 @@ def stated(text: str, start: int, end: int) -> bool:
 
 
 _RETRACTED = re.compile(
-    r"(?i)[\s$.?!)\]}*_\\–—-]*(?:(?:hmm+|well|oh|ah|oops|ok(?:ay)?|but)[,.!\s]*)*(?:no\s*[.,!?]|no$|no,? wait\b|wait\b"
+    r"(?i)[\s$.?!)\]}*_\\–—-]*(?:(?:hmm+|well|oh|ah|oops|ok(?:ay)?|but)[,.!\s]*)*"
+    r"(?:no\s*[.,!?]|no$|no,? wait\b|wait\b"
     r"|hold on\b|correction\b|actually,? (?:no|that|this|it)\b|sorry\b"
     r"|(?:this|that|which)(?:'s| is| was)(?: \w+)? (?:wrong|incorrect|false"
     r"|not (?:right|correct|true|the answer)))"

@@ -43,8 +43,9 @@ def _answer_tag(text: str) -> Extraction | None:
 _PHRASE = re.compile(
     r"\b(?:answers?|results?|solutions?|roots|zeros)(?:\s+(?:to|of|for)\s+[^.\n:]{0,80})?"
     r"\s+(?:is|are|must be|should be|will be|has to be|equals|comes out to(?: be)?|turns out to be)\s*:?"
-    r"|\b(?:answer|result)s?\s*[\"']?(?:\*\*|__)?\s*(?:[:=：]|[-–—]\s)|\bans\s*[:=.](?=\s)"
-    r"|\b(?:correct|right)\s+(?:option|choice)\s+is\s*:?|^[ \t]*A:|^[ \t]*#+[ \t]*(?:final )?answer[ \t*]*$"
+    r"|\banswers?\s*[\"']?(?:\*\*|__)?\s*(?:[:=：]|[-–—]\s)|\bans\s*[:.](?=\s)"
+    r"|\b(?:correct|right)\s+(?:option|choice)\s+is\s*:?|^[ \t]*A:"
+    r"|^[ \t>*_#-]*(?:final )?result[ \t*_]*:|^[ \t]*#+[ \t]*(?:final )?answer[ \t*]*$"
     r"|\br[ée]ponse\s*(?:est\b)?\s*:?|\brespuesta\s*(?:(?:correcta )?es\b)?\s*:?"
     r"|\bantwort\s*(?:(?:ist|lautet)\b)?\s*:?"
     r"|\brisposta\s*(?:è\b)?\s*:?|\bresposta\s*(?:é\b)?\s*:?|\bответ\s*[:—–-]"
@@ -217,7 +218,7 @@ def after_thinking(text: str) -> str | None:
     return _THOUGHT.sub(" ", rest) if "<" in rest else rest
 
 
-_HIDDEN = re.compile(r"<!--.*?-->", re.DOTALL)
+_HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 
 
 def extract(response: str, rules: tuple[str, ...]) -> Extraction:

@@ -62,7 +62,9 @@ _CHOOSE = re.compile(r"(?<![\w}.])(\d{1,4})\s*([CP])\s*(\d{1,4})(?!\w)")
 _LETTER_DIGITS = re.compile(
     r"(?:\(|\\text\s*\{)?\s*((?=[0-9]*[A-Z])[0-9A-Z]{1,40})\s*[)}]?_\s*\{?\s*(\d{2})\s*\}?"
 )
-_REPEATED = re.compile(r"(?<![\d.])(\d*\.\d*?)(?:(\d)\2{2,}|(\d{2,6}?)\3+)\s*\\ldots(?!\s*\d)")
+_REPEATED = re.compile(
+    r"(?<![\d.])(\d{0,40}\.\d{0,40}?)(?:(\d)\2{2,60}|(\d{2,6}?)\3{1,20})\s*\\ldots(?!\s*\d)"
+)
 _UNIT_VECTOR = re.compile(
     r"\\(?:hat|vec|widehat|mathbf)\s*(?:\{\s*(?:\\(?:mathbf|hat|text)\s*\{?\s*)?\\?([ijk])(?:math)?\s*\}{1,2}"
     r"|\\([ij])math(?![A-Za-z])|\s+([ijk])(?![A-Za-z]))"

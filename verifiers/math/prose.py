@@ -39,14 +39,14 @@ _CLAUSE = re.compile(
 
 
 # "7 (3 + 4)": what stands in parentheses explains the value.
-_EXPLAINED_BEHIND = re.compile(r"([^\s()]+)\s+\(\s*\d[^()]*[-+*/×=][^()]*\)\.?")
+_EXPLAINED_BEHIND = re.compile(r"([^\s()]+)\s+\(\s*\d[^()]{0,60}[-+*/×=][^()]{0,60}\)\.?")
 
 
 def answer_of_sentence(rest: str, rule: str, position: int, *, predicate: bool = False) -> Extraction:
     """The answer in a sentence: as it stands, or without the clause that explains it, or its last formula.
 
-    With `predicate` the text stands behind "the answer is", and nothing but filler may come before the value: "said
-    to be 7" and "far from 7" give none.
+    With `predicate` the text stands behind "the answer is", and nothing but filler may come before the value:
+    "said to be 7" and "far from 7" give none.
     """
     rest = _SPECIAL.sub("", rest).replace("**", "").replace("__", "").strip().strip('"').strip()
     if rest.endswith("}") and rest.count("{") < rest.count("}"):
@@ -174,9 +174,24 @@ _OPEN_AFTER = re.compile(
     r"|a (?:half|third|quarter))|\s*[-+*/^]\s*[A-Za-z(\\]"
     r"|[)$\s]*(?:squared|cubed|factorial)\b|(?:st|nd|rd|th)\b|\s*\?|[-\s]?digits?\b)"
 )
-_ENUMERATED = re.compile(
-    r"(?:(?:(?<![\w.,])[-−]?\d[\d./]*%?|\$[^$\n]{1,80}\$)[$\s]*(?:,[$\s]*(?:and|or)?|;|\band\b|\bor\b|&)[$\s]*){1,40}$"
+_ITEM_BEFORE = re.compile(
+    r"(?<![\w.,])(?:[-−]?\d[\d./]{0,30}%?|\$[^$\n]{1,80}\$)\s?\$?\s?(?:,\s?(?:and\b|or\b)?|;|and\b|or\b|&)\s?\$?$"
 )
+_MOST_LISTED = 40
+_LONGEST_ITEM = 120
+
+
+def _list_start(text: str, start: int) -> int:
+    """Where the row of values begins whose last one stands at `start`: 40 in "40, 41 and 42"."""
+    for _ in range(_MOST_LISTED):
+        before = text[max(0, start - _LONGEST_ITEM) : start].rstrip(" ")
+        found = _ITEM_BEFORE.search(before)
+        if found is None:
+            break
+        start = max(0, start - _LONGEST_ITEM) + found.start()
+    return start
+
+
 _OF_SEVERAL = re.compile(
     r"(?i)(?:\b(?:solutions|answers|roots|values|zeros|zeroes|numbers|integers|primes|factors|divisors|lengths"
     r"|sides) (?:are|were)|\bis|=)[\s$:]*$"
@@ -220,10 +235,10 @@ def last_value(text: str) -> Extraction | None:
             # 25π and 3√2 are no 25 and 3.
             value += chunk.group()
     end = spans[-1][1] if rule == "last_math" else start + len(value)
-    listed = _ENUMERATED.search(tail, max(0, start - 300), start)
-    if listed is not None:
+    listed = _list_start(tail, start)
+    if listed < start:
         # One of several numbers is no answer; all of them together may be.
-        start, value = listed.start(), tail[listed.start() : end].strip()
+        start, value = listed, tail[listed:end].strip()
         if not _OF_SEVERAL.search(tail, max(0, start - 60), start):
             return Extraction(None, rule, "the last value is one of several numbers in a row")
     if _modified(tail, start, end) or not stated(tail, start, end):
