@@ -47,6 +47,8 @@ def affirms(text: str, start: int) -> bool:
     before = text[max(0, start - _LONGEST_LEAD) : start]
     cut = [found.end() for found in _LEAD_START.finditer(before)]
     lead = before[cut[-1] :] if cut else before
+    if not _REPORTING.search(lead) and (concluded := list(_SO.finditer(lead))):
+        lead = lead[concluded[-1].end() :]
     words = [word.lower() for word in _WORD.findall(lead)]
     if any(not word.isascii() and _OTHER_SCRIPT.match(word) for word in words):
         return not _DENIAL_ELSEWHERE.search(lead)
@@ -55,6 +57,7 @@ def affirms(text: str, start: int) -> bool:
     return words[0] in _OPENING and not _REPORTING.search(lead)
 
 
+_SO = re.compile(r"(?i)\b(?:so|thus|hence|therefore|then)\b")
 _OTHER_SCRIPT = re.compile(r"[\u0590-\u0dff\u2e80-\ud7af]")
 _SENTENCE_START = re.compile(r"[.!?]\s|[。！？\n]")
 _CLAUSE_START = re.compile(r"[;；]|,\s(?:but|so|thus|hence|therefore|then)\b|\b(?:but|however)\b")

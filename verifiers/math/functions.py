@@ -193,7 +193,12 @@ class Functions(Brackets):
                 body = _bound(body, variable)
             return Call("int", (Sym("\\int"), body, lower, upper))
         body = self.product()
-        if isinstance(lower, Relation) and isinstance(lower.terms[0], Sym):
+        if (
+            isinstance(lower, Relation)
+            and isinstance(lower.terms[0], Sym)
+            and lower.operators in (("=",), ("to",))
+            and len(lower.terms) == 2
+        ):
             letter = lower.terms[0]
             return Call(name, (_BOUND, _bound(body, letter), lower.terms[1], upper))
         return Call(name, (Sym("\\none"), body, lower, upper))

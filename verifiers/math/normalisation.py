@@ -6,6 +6,7 @@ import html
 import re
 from functools import lru_cache
 
+from verifiers.math.boxes import closing_brace
 from verifiers.math.notations import restructured, spelled_numbers
 
 _GREEK = {
@@ -117,13 +118,14 @@ _LEADING = re.compile(r"^(?:∴|⇒|⟹|=>|\\(?:therefore|Rightarrow|implies)(?!
 # What any of the renamed commands and signs begins with.
 _RENAMED_SIGN = re.compile(r"[\\<>!*]|=<|\.\.\.")
 _DELIMITERS = re.compile(r"(?<!\\)\${1,2}|\\\(|\\\)|(?<!\\)\\\[|(?<!\\)\\\]")
-_BOX = re.compile(r"\\f?boxed\s*\{")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z{}|%$(\[)\]])")
 
 
 def strip_wrapping(text: str) -> str:
     """Without math delimiters around the whole and a final full stop."""
     text = _LEADING.sub("", text.strip())
+    if text.startswith("\\boxed{") and closing_brace(text, len("\\boxed{")) == len(text) - 1:
+        text = text[len("\\boxed{") : -1].strip()
     changed = True
     while changed:
         changed = False

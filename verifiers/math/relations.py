@@ -29,6 +29,7 @@ from verifiers.math.syntax import (
     variables,
 )
 from verifiers.math.values import Values
+from verifiers.math.vocabulary import FUNCTIONS
 
 _USUAL_ARGUMENTS = frozenset({"x", "y", "z", "t", "n"})
 
@@ -70,6 +71,8 @@ class Relations(Values):
             if len(chains[1]) > 1 and chains[0] != chains[1]:
                 # x = y = 1 is not x = y = z = 1.
                 return False
+            if ours_named.name is theirs_named.name is None and not self.same_question(ours, theirs):
+                return False
             renamed = same_name(ours_named, theirs_named)
             if renamed is not None:
                 value = substitute(ours_named.value, renamed) if renamed else ours_named.value
@@ -88,6 +91,18 @@ class Relations(Values):
         if ours_named and not isinstance(other, Relation):
             return self.equal(named.value, other)
         return self.equal(other, named.value) if not isinstance(other, Relation) else None
+
+    def same_question(self, ours: Node, theirs: Node) -> bool:
+        """Whether two chains such as cos(3 pi/2) = 0 begin with the same function of the same number, if with any."""
+        firsts = [node.terms[0] for node in (ours, theirs) if isinstance(node, Relation)]
+        if len(firsts) < 2 or not all(
+            isinstance(first, Call) and first.head in FUNCTIONS for first in firsts
+        ):
+            return True
+        left, right = firsts
+        assert isinstance(left, Call)
+        assert isinstance(right, Call)
+        return left.head == right.head and self.in_order(left.args, right.args) is True
 
     def named(self, node: Node, *, approximate: bool | None = None) -> Named | None:
         """Name and value of "x = 3"; CONTRADICTION for a chain that is wrong in itself; None for anything else."""

@@ -336,13 +336,13 @@ _DEGREE = frozenset({"degree"})
 _ARBITRARY = re.compile(r"[cCkK](?:_\w+)?")
 _GOLD_ARBITRARY = re.compile(r"[cCK](?:_\d)?")
 _UNKNOWNS = frozenset({"x", "y", "z", "t", "s", "u", "v", "\\theta"})
-_FREE = re.compile(r"[ABCDKck](?:_\d)?")
+_FREE = re.compile(r"[ABCDKck]")
 
 
 def arbitrary_constants(ours: Node, theirs: Node) -> dict[str, Node] | None:
     """C for c: arbitrary constants that only one side has, and the other in the other case.
 
-    A and B for C_1 and C_2, where nothing else of the answer is missing in the gold: in the order of the letters.
+    A and B for C_1 and C_2, in the order of the letters. Another index is another constant.
     """
     left, right = variables(ours) - variables(theirs), variables(theirs) - variables(ours)
     renamed = {name: name[0].swapcase() + name[1:] for name in left}

@@ -135,7 +135,7 @@ class Decider(Relations):
         if all(undone):
             assert isinstance(ours, Relation)
             assert isinstance(theirs, Relation)
-            return self.in_order(ours.terms, theirs.terms)
+            return self.in_order(ours.terms, theirs.terms) if ours.operators == theirs.operators else False
         ours_named = self.named(ours, approximate=shows_approximation(theirs))
         theirs_named = self.named(theirs)
         if CONTRADICTION in (ours_named, theirs_named):

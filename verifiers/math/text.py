@@ -58,7 +58,10 @@ def synonym(canonical: str) -> str | None:
 
 
 _YES_NO = re.compile(r"(yes|no)\b(?:[.,;:!]|$)", re.IGNORECASE)
-_OTHER = re.compile(r"\b(?:yes|no|not necessarily|but|unless|except|only if|depends|cannot)\b", re.IGNORECASE)
+_OTHER = re.compile(
+    r"\b(?:yes|no|not necessarily|but|unless|except|only if|depends|cannot|for|if|when|where)\b",
+    re.IGNORECASE,
+)
 
 
 def yes_or_no(canonical: str) -> str | None:
