@@ -72,7 +72,8 @@ def closing_brace(text: str, start: int) -> int:
 _JOINED = re.compile(
     r"(?:[\s$,;.&:()\[\]{}~]|\\[,;:!()\[\] ]|\\q?quad|\\(?:text|mbox|mathrm|textbf)\b"
     r"|\b(?:and|or|und|et|as well as)\b"
-    r"|\b(?:for )?part\b(?: \(\w\))?|(?<![A-Za-z\\])[A-Za-z](?:_\{?\w\}?)?(?:\([a-z]\))?\s*=)*"
+    r"|\b(?:for )?part\b(?: \(\w\))?|(?<![A-Za-z])[A-Ea-e1-9](?=[).])"
+    r"|(?<![A-Za-z\\])[A-Za-z](?:_\{?\w\}?)?(?:\([a-z]\))?\s*=)*"
 )
 _CORRECTION = re.compile(
     r"(?i)\b(?:wait|actually|no|sorry|instead|correct\w*|rather|hmm|mistake|oops|but|then)\b"
@@ -82,11 +83,14 @@ _CORRECTION = re.compile(
 _HEDGING = re.compile(r"(?i)\b(?:or|maybe|perhaps|possibly|alternatively|otherwise)\b")
 _NEGATED = re.compile(
     r"(?i)(?:\b(?:not|never|cannot be)|n't|\\neq?|≠)\s*(?:be\s+|equal\s+(?:to\s+)?)?[$\s]*$"
+    r"|\b(?:said|says|say|claim(?:s|ed)?)\s*:?\s*[$\s]*$|[<>]\s*[$\s]*$"
     r"|\bif\b[^.\n]{0,30}\bwere\s*(?:equal to\s*)?[$\s]*$"
 )
 DENIED_AFTER = re.compile(
     r"(?i)[\s$).]*(?:(?:is|was|would be)\s+(?:wrong|incorrect|false|rejected|extraneous|impossible|invalid"
     r"|too (?:small|large|big)|not\s+(?:the|correct|right|a|an|true|valid|possible)\b)"
+    r"|(?:is|was) (?:only |just |merely )?(?:my |an? |the )?(?:first |initial |wild )?"
+    r"(?:guess|(?:upper|lower) bound)\b"
     r"|(?:does(?:n't| not)) (?:work|satisfy|hold)|fails\b)"
 )
 _VALUE_OR = re.compile(
@@ -100,7 +104,7 @@ _OR_VALUE = re.compile(
 # 2 \\cdot \\boxed{21} and \\boxed{42} + 1 give another value than what is boxed.
 _FACTOR_BEFORE = re.compile(
     r"(?:(?:\d|(?<![A-Za-z])[A-Za-z]|[)}\]])[ \t]*(?:[-+/^]|(?<!\*)\*|\\cdot|\\times|\\div|\\pm)[ \t]*|\d"
-    r"|\\(?:[dt]?frac|sqrt|binom)\s*(?:\[[^\]]*\])?\s*\{\s*)$"
+    r"|(?<![-–\w])-|\\(?:[dt]?frac|sqrt|binom)\s*(?:\[[^\]]*\])?\s*\{\s*)$"
 )
 _FACTOR_AFTER = re.compile(
     r"[ \t]*(?:[-+/]|\*(?!\*)|\\cdot|\\times|\\div|\\pm)[ \t]*"

@@ -70,7 +70,9 @@ _UNSOUND = re.compile(
     r"|unclear|(?:lower|upper) bound|bounded|if|suppose|assum(?:e|ing)|imagine|pretend|let|say|says|said"
     r"|claims?|claimed|thinks?|thought|believes?|believed|trying|try|tempting|tempted|options?|choices?"
     r"|candidates?|possibilit(?:y|ies)|unless|whether|neither|nor|either|originally|initially"
-    r"|naive|check|test|examples?|attempts?|tried|rumou?red|score|reward|grade|rating|confidence|elapsed)\b"
+    r"|naive|used to|at first|exclud\w*|discard\w*|rul(?:e[sd]?|ing) out|fails?|distractor|bound|cannot|recall"
+    r"|(?<!out )given(?! by)|check|test|examples?|attempts?|tried|rumou?red|score|reward|grade|rating"
+    r"|confidence|elapsed)\b"
 )
 _TAKEN_BACK = re.compile(
     r"(?i)\b(?:(?:this|that|which|it|the above)(?:'s| is| was)? (?:wrong|incorrect|false|impossible"
@@ -99,6 +101,13 @@ _OUTPUT = re.compile(r"```output\s*$")
 _JUST = re.compile(r"(?i)^\W*(?:just |only |about |approximately |exactly |roughly |around |it's )*[\s$£€]*$")
 
 
+_VERB_NEXT = re.compile(
+    r"(?i)[\s$]*(?:is|are|was|were|does|do|did|has|had|can|will|would|leads?|works?|fails?|satisf\w+|gives?)\b"
+)
+_CLOCK = re.compile(r"\d:\d\d")
+_AT = re.compile(r"(?i)\b(?:at|by|until)\s*$")
+
+
 def stated(text: str, start: int, end: int) -> bool:
     """Whether the value at text[start:end] is stated as the result, and not taken back behind."""
     before, after = text[max(0, start - 400) : start], text[end : end + 400]
@@ -117,15 +126,19 @@ def stated(text: str, start: int, end: int) -> bool:
         return False
     if _OUTPUT.search(before) and after.lstrip().startswith("```"):
         return True
-    if _STATES.search(lead) or _CONCLUDES.search(sentence) or _JUST.match(lead):
+    if _CLOCK.match(text, start) and _AT.search(lead):
         return True
-    # "19 people were late.", as the last thing said.
-    return bool(_OPENS.fullmatch(lead)) and bool(rest.strip(" $*.")) and not following.strip(" .!\n`*$")
+    if _STATES.search(lead) or _CONCLUDES.search(sentence) or (lead.strip() and _JUST.match(lead)):
+        return True
+    # "19 people were late.", or the value alone, as the last thing said.
+    if _VERB_NEXT.match(rest):
+        return False
+    return bool(_OPENS.fullmatch(lead)) and not following.strip(" .!\n`*$")
 
 
 _RETRACTED = re.compile(
     r"(?i)[\s$.?!)\]}*_\\–—-]*(?:(?:hmm+|well|oh|ah|oops|ok(?:ay)?|but)[,.!\s]*)*"
-    r"(?:no\s*[.,!?]|no$|no,? wait\b|wait\b"
+    r"(?:no\s*[.,!?]|no$|no,? wait\b|wait\b(?=.{0,80}\b(?:no|not|wrong|incorrect|mistake|actually|error)\b)"
     r"|hold on\b|correction\b|actually,? (?:no|that|this|it)\b|sorry\b"
     r"|(?:this|that|which)(?:'s| is| was)(?: \w+)? (?:wrong|incorrect|false"
     r"|not (?:right|correct|true|the answer)))"

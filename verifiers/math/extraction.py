@@ -25,6 +25,8 @@ LONGEST_RESPONSE = 4_000_000
 
 
 def _answer_tag(text: str) -> Extraction | None:
+    if "final_answer>" in text:
+        text = text.replace("final_answer>", "answer>")
     lowered = text if text.isascii() and "<ANSWER>" not in text else text.replace("ANSWER>", "answer>")
     end = lowered.rfind("</answer>")
     start = lowered.rfind("<answer>", 0, max(end, 0))
@@ -56,6 +58,7 @@ _PHRASE = re.compile(
 )
 _OPTION = re.compile(
     r"(?<!not )\b(?:(?:[Oo]ption|[Cc]hoice)\s+\(?(?P<letter>[A-J])\)?\s+is\s+(?:the\s+)?(?:correct|right|answer)\b"
+    r"|(?:[Ss]o|[Tt]hus|[Hh]ence|[Tt]herefore),?\s+\(?(?P<so>[A-J])\)?\s+is\s+(?:the\s+)?(?:correct|right|answer)\b"
     r"|[Cc]hoose\s+(?:option\s+)?\(?(?P<chosen>[A-J])\)?(?=\s*(?:[.,]|$)))"
 )
 _PHRASE_WORDS = (
@@ -72,7 +75,9 @@ def _answer_line(text: str) -> Extraction | None:
     spoken = any(word in lowered for word in _PHRASE_WORDS)
     found = _last_phrase(_PHRASE if spoken else _LINE, text, "answer_line")
     if found is None and (option := last_of(_OPTION.finditer(text))) is not None:
-        return Extraction(option["letter"] or option["chosen"], "answer_line", position=option.start())
+        return Extraction(
+            option["letter"] or option["chosen"] or option["so"], "answer_line", position=option.start()
+        )
     return found
 
 

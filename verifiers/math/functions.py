@@ -49,9 +49,10 @@ class Functions(Brackets):
 
     def accent(self, name: str) -> Node:
         """A name with a bar, hat or arrow."""
-        self.expect("{") if self.at("{") else None
         parts: list[str] = []
-        depth = 1
+        depth = 1 if self.accept("{") else 0
+        if not depth:
+            parts.append(self.take().value)
         while depth:
             token = self.take()
             depth += (token.value == "{") - (token.value == "}")

@@ -77,7 +77,7 @@ _LEFT_RIGHT_DOT = re.compile(r"\\(?:left|right)\s*\.")
 _SPACES = re.compile(
     r"(?<!\\)\\[,;:>! ]|\\q?quad"
     r"|\\(?:thinspace|enspace|space|medspace|thickspace|negthinspace|hspace\*?\{[^{}]*\})"
-    r"(?![A-Za-z])|~"
+    r"(?![A-Za-z])|(?<=\S)~|(?<=\s)~(?=\\)"
 )
 _GROUPED = re.compile(
     r"(?<![\d.,])(\d{1,3})((?:(?:\s?\{,\s?\}\s?|,\s*\\!\s*|\\,\s?|\\ |~|\\;|\{\\,\}|\\!\\,)\d{3})+)(?!\d)"
@@ -88,7 +88,7 @@ _RENAMED = (
     (re.compile(r"\\[dt]binom(?![A-Za-z])"), r"\\binom"),
     (re.compile(r"\\(?:leqslant|leqq|leq)(?![A-Za-z])|<=|=<"), r"\\le "),
     (re.compile(r"\\(?:geqslant|geqq|geq)(?![A-Za-z])|>=|=>"), r"\\ge "),
-    (re.compile(r"\\(?:neq|not\s*=)(?![A-Za-z])|!=|<>"), r"\\ne "),
+    (re.compile(r"\\(?:neq|not\s*=)(?![A-Za-z])|(?<![\d)}])!=|<>"), r"\\ne "),
     (re.compile(r"\\overrightarrow(?![A-Za-z])"), r"\\vec"),
     (re.compile(r"\\lt(?![A-Za-z])"), "<"),
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
@@ -98,8 +98,10 @@ _RENAMED = (
     (re.compile(r"\\varphi(?![A-Za-z])"), r"\\phi "),
     (re.compile(r"\\varepsilon(?![A-Za-z])"), r"\\epsilon "),
     (re.compile(r"\\(?:lvert|rvert|vert)(?![A-Za-z])"), "|"),
-    (re.compile(r"\\(?:lbrace|lbrack)(?![A-Za-z])"), r"\\{"),
-    (re.compile(r"\\(?:rbrace|rbrack)(?![A-Za-z])"), r"\\}"),
+    (re.compile(r"\\lbrace(?![A-Za-z])"), r"\\{"),
+    (re.compile(r"\\rbrace(?![A-Za-z])"), r"\\}"),
+    (re.compile(r"\\lbrack(?![A-Za-z])"), "["),
+    (re.compile(r"\\rbrack(?![A-Za-z])"), "]"),
     (re.compile(r"\\(?:bold|boldsymbol|bm|mathbf|mathit|mathsf|mathnormal)(?![A-Za-z])"), r"\\mathbf"),
     (
         re.compile(r"\\(?:mbox|textrm|textnormal|textsf|texttt|hbox|textit|textup|emph)(?![A-Za-z])"),
@@ -113,6 +115,10 @@ _RENAMED = (
     (re.compile(r"\\(?:vee|lor)(?![A-Za-z])"), r"\\text{ or }"),
     (re.compile(r"\\(?:wedge|land)(?![A-Za-z])"), r"\\text{ and }"),
 )
+_NEXT_EQUATION = re.compile(
+    r"(?<=[^\s,;])(?<!or\})(?<!and\})(?<!or)(?<!and)\s*\\q?quad\s*(?=[A-Za-z](?:_\{?\w+\}?)?\s*=)"
+)
+_LINE_BREAK = re.compile(r"(?<=[^\s,;\\])\s*\\\\\s+(?=\S)")
 _PRICE = re.compile(r"(?<!\\)\$(?=\s?\d)")
 _LEADING = re.compile(r"^(?:∴|⇒|⟹|=>|\\(?:therefore|Rightarrow|implies)(?![A-Za-z]))\s*")
 # What any of the renamed commands and signs begins with.
@@ -139,7 +145,7 @@ def strip_wrapping(text: str) -> str:
                 and text.endswith(closing)
             )
             if whole and opening not in inside and closing not in inside and not inside.endswith("\\"):
-                text, changed = inside.strip(), True
+                text, changed = _LEADING.sub("", inside.strip()), True
                 break
     return text
 
@@ -180,14 +186,16 @@ def _canonical(text: str) -> str:
         if "\\\\begin" in text:
             text = text.replace("\\\\", "\\")
         elif "\\begin" not in text:
-            text = _DOUBLED.sub(r"\\", text)
+            # A line break outside an environment only separates.
+            text = _LINE_BREAK.sub(" , ", _DOUBLED.sub(r"\\", text))
     if text.count("$") == 1:
         text = _PRICE.sub(r"\\$", text)
     text = spelled_numbers(strip_wrapping(text))
     text = _GROUPED.sub(_join_groups, text)
-    if "\\" in text or "$" in text:
+    if "\\" in text or "$" in text or "~" in text:
         text = _DELIMITERS.sub(" ", text)
         text = _LEFT_RIGHT_DOT.sub(" ", text)
+        text = _NEXT_EQUATION.sub(" , ", text)
         text = _SIZES.sub(" ", text)
         text = _SPACES.sub(" ", text)
     if _RENAMED_SIGN.search(text):

@@ -36,6 +36,15 @@ _DEGREE_LETTER = re.compile(r"(?<=\d)\s*\^\s*(?:o|\{\s*o\s*\})(?![A-Za-z])")
 # 1.234.567,89 and 1'234'567 and 1_234_567: what groups digits elsewhere. A single dot is a decimal point.
 _DOTTED = re.compile(r"(?<![\d.,])(\d{1,3}(?:\.\d{3}){2,})(?:,(\d+))?(?![\d.,])")
 _MARKED = re.compile(r"(?<![\w.,'])\d{1,3}(?:(?:'\d{3})+|(?:_\d{3})+)(?![\w'])")
+# 56,\\!017 in any grouping, as TeX sets it tight.
+_TIGHT = re.compile(r"\d{1,3}(?:,\s?\\!\s?\d{1,3})+(?!\d)")
+_MATRIX = re.compile(r"Matrix\((\[.*\])\)", re.DOTALL)
+# "0.25 (25%)": the same again in another form.
+_AGAIN = re.compile(r"([-−]?\d[\d.,/]*)\s+\(([^()]+)\)")
+_SEVERAL_LINES = re.compile(
+    r"\\begin\s*\{(aligned|gathered|split|align\*?)\}((?:(?!\\begin).)*?=(?:(?!\\begin).)*?)\\end\s*\{\1\}",
+    re.DOTALL,
+)
 _NUM = re.compile(r"\\num\s*\{([^{}]*)\}")
 _SI = re.compile(r"\\(?:SI|qty)\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
 _TIMES_TEN = re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)")
@@ -81,12 +90,17 @@ def spelled_numbers(text: str) -> str:
     """Numbers in the spelling that the parser reads: 1.234.567 and 1'234'567 as 1234567, 5 x 10^3 as a product."""
     if text.startswith("**") and (bold := _BOLD.fullmatch(text)) is not None:
         text = bold[1].strip()
+    if text.startswith("Matrix(") and (matrix := _MATRIX.fullmatch(text)) is not None:
+        text = matrix[1]
+    if text.endswith(")"):
+        text = _AGAIN.sub(r"\1 \\text{ or } \2", text) if _AGAIN.fullmatch(text) else text
     if "." in text:
         text = _DOTTED.sub(lambda m: m[1].replace(".", "") + ("." + m[2] if m[2] else ""), text)
     if "'" in text or "_" in text:
         text = _MARKED.sub(lambda m: re.sub(r"\D", "", m[0]), text)
     if "\\" in text:
         text = _SI.sub(r"\1 \\text{\2}", _NUM.sub(r"\1", text))
+        text = _TIGHT.sub(lambda m: re.sub(r"\D", "", m[0]), text)
     if "per cent" in text:
         text = _PER_CENT.sub("percent", text)
     if "^" in text:
@@ -136,6 +150,7 @@ def restructured(text: str) -> str:
         if "\\begin" in text:
             text = _ONE_BRACE.sub(r"\\begin{cases}\1\\end{cases}", text)
             text = _ONE_LINE.sub(r" \2 ", text).strip()
+            text = _SEVERAL_LINES.sub(r"\\begin{cases}\2\\end{cases}", text).replace("&=", "=")
         text = _MEASURE.sub(r"\\angle ", text)
         text = _BARRED_LETTER.sub(r"\\bar{\1}", text)
         text = _PART.sub(" ", text).strip()

@@ -146,7 +146,7 @@ class _Parser(Powers):
         if self.at(*RELATIONS) and not self.at("\\mid"):
             # "= 5": a relation without its left side.
             operator = RELATIONS[self.take().value]
-            if operator in ("=",):
+            if operator in ("=", "~"):
                 return self.relation()
             raise UnparsedError(f"nothing stands before {operator!r}")
         terms = [self.definition_head() or self.set_expression()]

@@ -32,6 +32,8 @@ from verifiers.math.vocabulary import (
     USUAL_FUNCTIONS,
 )
 
+_MEASURES = (Sym("P"), Sym("E"))
+
 
 class Primaries(Functions):
     """Reads one primary: a number, a letter, a bracket, a command."""
@@ -228,12 +230,28 @@ class Primaries(Functions):
             while self.accept("'"):
                 name = Call("prime", (name,))
             if self.at("("):
+                if name in _MEASURES and (measured := self.measured(name)) is not None:
+                    return measured
                 group = self.primary()
                 arguments = group.items if isinstance(group, Group) else (group,)
                 if self.at("=") and all(isinstance(a, (Sym, Num)) for a in arguments):
                     return Call("apply", (name, *arguments))
         except UnparsedError:
             pass
+        self.position = start
+        return None
+
+    def measured(self, name: Node) -> Node | None:
+        """P(A | B) before "=": the probability of an event, whatever its parentheses hold, as one name."""
+        start = self.position
+        depth = 0
+        while (token := self.peek()) is not None:
+            depth += (token.value == "(") - (token.value == ")")
+            self.position += 1
+            if depth == 0:
+                break
+        if depth == 0 and self.at("=") and isinstance(name, Sym):
+            return Sym(name.name + "".join(t.value for t in self.tokens[start : self.position]))
         self.position = start
         return None
 

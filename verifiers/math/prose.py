@@ -27,7 +27,7 @@ _DENIED = re.compile(
     r"(?i)^\W*(?:definitely |certainly |clearly )?(?:not\b|never\b|isn't\b)|^\W*(?:unknown|unclear|wrong)\b"
 )
 _UNSURE = re.compile(
-    r"(?i)\b(?:not sure|unsure|maybe|perhaps|possibly|(?:might|could) (?:also )?be(?= [$\d\\])|I guess)"
+    r"(?i)\b(?:not sure|unsure|depends|maybe|perhaps|possibly|(?:might|could) (?:also )?be(?= [$\d\\])|I guess)"
 )
 _SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s+(?=[A-Z\"\\[(])|\s*$)|。|[!?]\s*$")
 _CONTRAST = re.compile(r",?\s+(?:and not|not|non|nicht|rather than|instead of)\s|不是")
@@ -172,6 +172,8 @@ _DENIED_BEFORE = re.compile(
 _OPEN_AFTER = re.compile(
     r"(?i)^(?:\W*(?:or|and) (?:more|less|so|fewer|above|below|greater|higher|larger|smaller|lower|\d"
     r"|a (?:half|third|quarter))|\s*[-+*/^]\s*[A-Za-z(\\]"
+    r"|\s*(?:times|plus|minus|divided|multiplied|mod(?:ulo)?|raised|unless|if|when|whenever"
+    r"|for (?:even|odd|all|any|each|every|some))\b"
     r"|[)$\s]*(?:squared|cubed|factorial)\b|(?:st|nd|rd|th)\b|\s*\?|[-\s]?digits?\b)"
 )
 _ITEM_BEFORE = re.compile(
@@ -264,7 +266,7 @@ def _formula_said(text: str, number: re.Match[str]) -> str | None:
 
 def bare(text: str) -> Extraction | None:
     """A response that is nothing but its answer."""
-    text = _SPECIAL.sub("", text).strip()
+    text = _SPECIAL.sub("", text).strip().lstrip("#").strip()
     if len(text) > 4 and text.startswith("**") and text.endswith("**"):
         text = text[2:-2].strip()
     if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'`*_" and text[0] not in text[1:-1]:
@@ -278,7 +280,11 @@ def bare(text: str) -> Extraction | None:
         before = text[: clause.start()].strip(" ,;")
         if _HAS_VALUE.search(before) and readable(before):
             return Extraction(before, "whole")
-    if len(text) <= 200 and _PLAIN_SENTENCE.fullmatch(text) and (yes_or_no(text) or _SAYS.search(text)):
+    if (
+        len(text) <= 200
+        and _PLAIN_SENTENCE.fullmatch(text)
+        and (yes_or_no(text) or _SAYS.search(text) or synonym(text))
+    ):
         # "Yes, it is possible." and "The function is odd."
         return Extraction(text, "whole")
     if len(text) <= 200 and not _RAW_WORD.search(_COMMAND.sub(" ", text)):

@@ -93,7 +93,7 @@ class Relations(Values):
         return self.equal(other, named.value) if not isinstance(other, Relation) else None
 
     def same_question(self, ours: Node, theirs: Node) -> bool:
-        """Whether two chains such as cos(3 pi/2) = 0 begin with the same function of the same number, if with any."""
+        """Whether two chains such as cos(3 pi/2) = 0 begin with the same function of the same number."""
         firsts = [node.terms[0] for node in (ours, theirs) if isinstance(node, Relation)]
         if len(firsts) < 2 or not all(
             isinstance(first, Call) and first.head in FUNCTIONS for first in firsts

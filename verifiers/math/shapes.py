@@ -215,6 +215,8 @@ def name_in(node: Node) -> str | None:
             letters = [run_of_letters(arg) for arg in node.args]
             if all(letters) and "".join(str(x) for x in letters).isupper():
                 return "".join(str(x) for x in letters)
+            if all(isinstance(arg, Sym) and arg.name.startswith("\\vec ") for arg in node.args):
+                return repr(node)
         if node.head == "add" and len({repr(arg) for arg in node.args}) == len(node.args):
             # m + n = 12 and f(1) + f(2) = 5 name what was asked for.
             return repr(node) if all(name_in(arg) is not None for arg in node.args) else None
@@ -251,6 +253,14 @@ def _is_angle(node: Node) -> bool:
         and (node.name.isupper() or node.name.startswith("\\"))
         and name_in(node) is not None
     )
+
+
+def is_derivative_sign(node: Node) -> bool:
+    """Whether this is the d/dx of something that is not worked out; dy/dx is a name."""
+    if not (isinstance(node, Call) and node.head == "frac" and node.args[0] == Sym("d")):
+        return False
+    below = run_of_letters(node.args[1])
+    return below is not None and len(below) == 2 and below[0] == "d"
 
 
 def _is_derivative(node: Call) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from verifiers.math import compare
 from verifiers.math.evidence import evidence
 from verifiers.math.forms import common_forms
-from verifiers.math.realsets import NoSetError, real_set, same_set
+from verifiers.math.realsets import NoSetError, is_infinite, real_set, same_set
 from verifiers.math.relations import RESTATING, Relations
 from verifiers.math.shapes import (
     CONTRADICTION,
@@ -17,6 +17,7 @@ from verifiers.math.shapes import (
     has_pm,
     indexed_roots,
     is_computation,
+    is_derivative_sign,
     is_list,
     items_of,
     matrix_cells,
@@ -101,6 +102,8 @@ class Decider(Relations):
         for node in walk(final):
             if not isinstance(node, Call):
                 continue
+            if is_derivative_sign(node) and not any(map(is_derivative_sign, walk(theirs))):
+                return "the answer leaves a derivative undone"
             if node.head in RESTATING and not compare.has_head(theirs, frozenset({node.head})):
                 return f"the answer leaves the operation {node.head!r} undone"
             if node.head in _STEPS and isinstance(theirs, Num):
@@ -360,14 +363,15 @@ class Decider(Relations):
         if len(ours.items) != len(theirs.items):
             return False
         if len(ours.items) == 2 and "\\langle" not in (ours.opener, theirs.opener):
-            if (ours.opener, ours.closer) != (theirs.opener, theirs.closer):
+            alike = (ours.opener, ours.closer) == (theirs.opener, theirs.closer)
+            if not alike and not any(is_infinite(item) for item in ours.items):
                 return False
             try:
-                return same_set(real_set(ours, gold=False), real_set(theirs, gold=True)) or self.in_order(
-                    ours.items, theirs.items
-                )
+                same = same_set(real_set(ours, gold=False), real_set(theirs, gold=True))
             except NoSetError:
-                pass
+                same = None
+            if same or not alike:
+                return same or False
         return self.in_order(ours.items, theirs.items)
 
     def equal_matrices(self, ours: Node, theirs: Node) -> bool | None:

@@ -280,7 +280,7 @@ def sentence_says(gold: str, answer: str) -> bool:
     sentence, named = plain(gold).strip(), plain(answer).strip().rstrip(".")
     if _SEVERAL.search(sentence) or len(sentence.split()) < 4 or not named:
         return False
-    if _NAME.fullmatch(named) and named.lower() not in _NO_NAMES:
+    if sentence.startswith(named) and _NAME.fullmatch(named) and named.lower() not in _NO_NAMES:
         rest = sentence.removeprefix(named)
         return rest != sentence and bool(re.match(r" [a-z]", rest)) and not re.search(r" [A-Z]", rest)
     found = list(_PREDICATE.finditer(sentence))
