@@ -72,7 +72,7 @@ def closing_brace(text: str, start: int) -> int:
 _JOINED = re.compile(
     r"(?:[\s$,;.&:()\[\]{}~]|\\[,;:!()\[\] ]|\\q?quad|\\(?:text|mbox|mathrm|textbf)\b"
     r"|\b(?:and|or|und|et|as well as)\b"
-    r"|\b(?:for )?part\b(?: \(\w\))?|(?<![A-Za-z])[A-Ea-e1-9](?=[).])"
+    r"|\b(?:for )?[Pp]art\b(?: \(\w\))?|(?<![A-Za-z])[A-Ea-e1-9](?=[).])"
     r"|(?<![A-Za-z\\])[A-Za-z](?:_\{?\w\}?)?(?:\([a-z]\))?\s*=)*"
 )
 _CORRECTION = re.compile(
@@ -83,12 +83,12 @@ _CORRECTION = re.compile(
 _HEDGING = re.compile(r"(?i)\b(?:or|maybe|perhaps|possibly|alternatively|otherwise)\b")
 _NEGATED = re.compile(
     r"(?i)(?:\b(?:not|never|cannot be)|n't|\\neq?|≠)\s*(?:be\s+|equal\s+(?:to\s+)?)?[$\s]*$"
-    r"|\b(?:said|says|say|claim(?:s|ed)?)\s*:?\s*[$\s]*$|[<>]\s*[$\s]*$"
+    r"|\b(?:said|says|say|claim(?:s|ed)?)\s*:?\s*[$\s]*$|\S[ \t]*[<>][$ \t]*$"
     r"|\bif\b[^.\n]{0,30}\bwere\s*(?:equal to\s*)?[$\s]*$"
 )
 DENIED_AFTER = re.compile(
-    r"(?i)[\s$).]*(?:(?:is|was|would be)\s+(?:wrong|incorrect|false|rejected|extraneous|impossible|invalid"
-    r"|too (?:small|large|big)|not\s+(?:the|correct|right|a|an|true|valid|possible)\b)"
+    r"(?i)[\s$).]*(?:\\text\s*\{\s*)?(?:(?:is|was|would be)\s+(?:wrong|incorrect|false|rejected|extraneous"
+    r"|impossible|invalid|too (?:small|large|big)|not\s+(?:the|correct|right|a|an|true|valid|possible)\b)"
     r"|(?:is|was) (?:only |just |merely )?(?:my |an? |the )?(?:first |initial |wild )?"
     r"(?:guess|(?:upper|lower) bound)\b"
     r"|(?:does(?:n't| not)) (?:work|satisfy|hold)|fails\b)"
@@ -104,12 +104,16 @@ _OR_VALUE = re.compile(
 # 2 \\cdot \\boxed{21} and \\boxed{42} + 1 give another value than what is boxed.
 _FACTOR_BEFORE = re.compile(
     r"(?:(?:\d|(?<![A-Za-z])[A-Za-z]|[)}\]])[ \t]*(?:[-+/^]|(?<!\*)\*|\\cdot|\\times|\\div|\\pm)[ \t]*|\d"
-    r"|(?<![-–\w])-|\\(?:[dt]?frac|sqrt|binom)\s*(?:\[[^\]]*\])?\s*\{\s*)$"
+    r"|(?<![-–\w])-|\\(?:log|ln|lg|exp|sin|cos|tan|cot)\s*|\\(?:[dt]?frac|sqrt|binom)\s*(?:\[[^\]]*\])?\s*\{\s*)$"
 )
+# (\\boxed{5}, 6) is a point, and |\\boxed{-5}| is 5.
+_OPENED = re.compile(r"[(\[|{][ \t]*$")
+_GOES_ON = re.compile(r"[ \t]*(?:,[ \t]*[-\d\\]|\|)")
 _FACTOR_AFTER = re.compile(
     r"[ \t]*(?:[-+/]|\*(?!\*)|\\cdot|\\times|\\div|\\pm)[ \t]*"
     r"(?:\d|\(|\\(?:[dt]?frac|sqrt|boxed|pi)|[a-zA-Z](?![A-Za-z]))"
-    r"|\^[ \t]*\{?[ \t]*-?\d"
+    r"|\^[ \t]*\{?[ \t]*-?\d|\\(?:pi|sqrt|frac)(?![A-Za-z])|[xyznkitabcde](?![A-Za-z])|!(?=\s*[=$])"
+    r"|[ \t]*(?:>|<(?![|/A-Za-z])|\\(?:lt|gt|le|leq|ge|geq|ne|neq|leqslant|geqslant)(?![A-Za-z]))"
 )
 
 
@@ -133,7 +137,8 @@ def last_boxes(text: str) -> Extraction | None:
     before, behind = text[max(0, group[0].start - 40) : group[0].start], group[-1].end
     if _NEGATED.search(before) or DENIED_AFTER.match(text, behind) or retracted(text, behind):
         return Extraction(None, "boxed", "the box is denied")
-    if _FACTOR_BEFORE.search(before) or _FACTOR_AFTER.match(text, behind):
+    inside = _OPENED.search(before) is not None and _GOES_ON.match(text, behind) is not None
+    if inside or _FACTOR_BEFORE.search(before) or _FACTOR_AFTER.match(text, behind):
         return Extraction(None, "boxed", "the box is a part of a formula, not its result")
     contents = list(dict.fromkeys(box.content.strip() for box in group))
     alternatives = _VALUE_OR.search(before), _OR_VALUE.match(text[behind : behind + 60])

@@ -13,7 +13,7 @@ so thus hence therefore then and the our my its this that final correct right de
 numerical exact simplified simplest best we i can conclude find get see have obtain which means it follows as a
 an result finally now in conclusion think believe know am sure confident is here also consequently accordingly
 ultimately summary to summarize summarise short other words e ie step solution answer be must only
-number set sum product of all both two three four real complex distinct integer positive negative possible
+all both two three four real complex distinct integer positive negative
 donc alors ainsi par conséquent finalement la le l finale bonne correcte réponse
 por lo tanto entonces luego en respuesta correcta así que
 die der also ist daher somit folglich richtige endgültige antwort lautet
@@ -21,6 +21,12 @@ quindi pertanto dunque perciò o é portanto logo assim
 итак таким образом поэтому следовательно значит окончательный правильный
 """
 _NEUTRAL = frozenset(_NEUTRAL_WORDS.split())
+# "The number of positive solutions is 4."
+_COUNTED_WORDS = """
+of possible number set sum product
+"""
+_COUNTED = frozenset(_COUNTED_WORDS.split())
+_MEASURED = frozenset({"number", "set", "sum", "product"})
 _OPENING_WORDS = """
 after by from based using with combining adding solving simplifying substituting multiplying dividing subtracting
 counting computing calculating evaluating rounding putting plugging summing since because given thanks
@@ -54,6 +60,10 @@ def affirms(text: str, start: int) -> bool:
         return not _DENIAL_ELSEWHERE.search(lead)
     if all(word in _NEUTRAL for word in words):
         return True
+    if {"number", "set", "sum", "product"} & set(words) and all(
+        word in _NEUTRAL | _COUNTED for word in words
+    ):
+        return True
     return words[0] in _OPENING and not _REPORTING.search(lead)
 
 
@@ -70,10 +80,13 @@ _UNSOUND = re.compile(
     r"|unclear|(?:lower|upper) bound|bounded|if|suppose|assum(?:e|ing)|imagine|pretend|let|say|says|said"
     r"|claims?|claimed|thinks?|thought|believes?|believed|trying|try|tempting|tempted|options?|choices?"
     r"|candidates?|possibilit(?:y|ies)|unless|whether|neither|nor|either|originally|initially"
-    r"|naive|used to|at first|exclud\w*|discard\w*|rul(?:e[sd]?|ing) out|fails?|distractor|bound|cannot|recall"
+    r"|naive|used to|at first|exclud\w*|discard\w*|rul(?:e[sd]?|ing) out|fails?|never|nobody|no one|distractor"
+    r"|bound|cannot|recall"
     r"|(?<!out )given(?! by)|check|test|examples?|attempts?|tried|rumou?red|score|reward|grade|rating"
-    r"|confidence|elapsed)\b"
+    r"|confidence|elapsed)\b|n't\b"
 )
+# "The teacher's answer was 5": what an answer is, only "the answer is" can say.
+_OF_ANSWERS = re.compile(r"(?i)\banswers?\b(?!\s*:)")
 _TAKEN_BACK = re.compile(
     r"(?i)\b(?:(?:this|that|which|it|the above)(?:'s| is| was)? (?:wrong|incorrect|false|impossible"
     r"|not (?:right|correct|true|possible|the answer))|(?:leads to|gives|is) a contradiction|contradiction"
@@ -81,7 +94,8 @@ _TAKEN_BACK = re.compile(
 )
 _CONCLUDES = re.compile(
     r"(?i)\b(?:so|thus|hence|therefore|consequently|finally|in total|altogether|overall|in all|conclude"
-    r"|concluding|(?:we|i) (?:get|have|find|obtain|see)|gives?|giving|yields?|it follows|which means"
+    r"|concluding|(?:we|i) (?:get|have|find|obtain|see)"
+    r"|(?:this|that|which|it|\w+ing) (?:gives?|yields?)|giving|it follows|which means"
     r"|as a result|in conclusion|total|donc|alors|finalement|daher|somit|also|folglich|por lo tanto|entonces"
     r"|luego|portanto|logo|quindi|pertanto|dunque|итого|поэтому|итак|следовательно)\b|\\therefore|∴|⇒"
     r"|所以|因此|总共|一共|共|于是|故|よって|したがって|따라서|그러므로|इसलिए|अतः|إذن|لذلك"
@@ -102,8 +116,10 @@ _JUST = re.compile(r"(?i)^\W*(?:just |only |about |approximately |exactly |rough
 
 
 _VERB_NEXT = re.compile(
-    r"(?i)[\s$]*(?:is|are|was|were|does|do|did|has|had|can|will|would|leads?|works?|fails?|satisf\w+|gives?)\b"
+    r"(?i)[\s$]*(?:(?:is|are|was|were)\b(?! (?:the|our|my|correct|right))|(?:does|do|did|has|had|can|will|would"
+    r"|leads?|works?|fails?|satisf\w+|gives?|divides?)\b)"
 )
+_COMPARED = re.compile(r"(?i)\b(?:more|fewer|less|greater|larger|smaller|higher|lower|older|younger) than\b")
 _CLOCK = re.compile(r"\d:\d\d")
 _AT = re.compile(r"(?i)\b(?:at|by|until)\s*$")
 
@@ -117,8 +133,11 @@ def stated(text: str, start: int, end: int) -> bool:
     stop = _STOP.search(after)
     rest, following = (after[: stop.start()], after[stop.start() :]) if stop else (after, "")
     lead = sentence[clauses[-1] :] if clauses else sentence
+    if (stop is not None and stop[0].startswith("?")) or _COMPARED.search(rest):
+        return False
     if (
         _UNSOUND.search(lead)
+        or _OF_ANSWERS.search(lead)
         or _UNSOUND.search(rest)
         or _TAKEN_BACK.search(following)
         or retracted(text, end)
@@ -128,11 +147,14 @@ def stated(text: str, start: int, end: int) -> bool:
         return True
     if _CLOCK.match(text, start) and _AT.search(lead):
         return True
+    if _VERB_NEXT.match(rest) and "=" not in text[start:end] and not _STATES.search(lead):
+        return False
     if _STATES.search(lead) or _CONCLUDES.search(sentence) or (lead.strip() and _JUST.match(lead)):
         return True
-    # "19 people were late.", or the value alone, as the last thing said.
-    if _VERB_NEXT.match(rest):
-        return False
+    if _OPENS.fullmatch(lead) and not rest.strip(" $*."):
+        # The value alone on its line.
+        return True
+    # "19 people were late.", as the last thing said.
     return bool(_OPENS.fullmatch(lead)) and not following.strip(" .!\n`*$")
 
 

@@ -114,6 +114,10 @@ def _in_words(ours: str, theirs: str) -> Outcome | None:
             return Outcome(True, "choice", f"the option {wanted[0]}")
         if (wanted[1] and not chosen[1]) or (chosen[1] and not wanted[1]):
             return Outcome(False, "choice", f"{chosen[0]} is not the option {wanted[0]}")
+    if wanted is None and chosen is not None and chosen[1] and parse_rational(chosen[1]) is not None:
+        # "(B) 12" where the gold is the value.
+        same = parse_rational(chosen[1]) == parse_rational(plain(theirs))
+        return Outcome(same, "choice", f"the option {chosen[0]} with its value")
     if wanted is not None and wanted[1] and chosen is None and same_words(wanted[1], ours):
         return Outcome(True, "choice", f"the text of the option {wanted[0]}")
     several = choices(ours), choices(theirs)

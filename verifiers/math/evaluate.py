@@ -384,6 +384,8 @@ class Evaluator:
         """e to the power of a number."""
         if abs(exponent) > _LARGEST_EXPONENT:
             raise TooLargeError
+        if 0 < abs(exponent) < self.lost:
+            raise TooLargeError
         result = self.context.exp(exponent)
         if isinstance(result, self.context.mpc):
             return self.clean(result)

@@ -46,9 +46,9 @@ _PHRASE = re.compile(
     r"\b(?:answers?|results?|solutions?|roots|zeros)(?:\s+(?:to|of|for)\s+[^.\n:]{0,80})?"
     r"\s+(?:is|are|must be|should be|will be|has to be|equals|comes out to(?: be)?|turns out to be)\s*:?"
     r"|\banswers?\s*[\"']?(?:\*\*|__)?\s*(?:[:=：]|[-–—]\s)|\bans\s*[:.](?=\s)"
-    r"|\b(?:correct|right)\s+(?:option|choice)\s+is\s*:?|^[ \t]*A:"
+    r"|\b(?:correct|right)\s+(?:option|choice)\s*(?:is\b\s*:?|:)|^[ \t]*A:"
     r"|^\W*(?:final )?answer[ \t]+(?=[\d$\\(-])|^[ \t>*_#-]*(?:final )?result[ \t*_]*:"
-    r"|^[ \t]*#+[ \t]*(?:final )?answer[ \t*]*$"
+    r"|^[ \t*_#]*(?:final )?answer[ \t*_]*$"
     r"|\br[ée]ponse\s*(?:est\b)?\s*:?|\brespuesta\s*(?:(?:correcta )?es\b)?\s*:?"
     r"|\bantwort\s*(?:(?:ist|lautet)\b)?\s*:?"
     r"|\brisposta\s*(?:è\b)?\s*:?|\bresposta\s*(?:é\b)?\s*:?|\bответ\s*[:—–-]"
@@ -58,8 +58,9 @@ _PHRASE = re.compile(
 )
 _OPTION = re.compile(
     r"(?<!not )\b(?:(?:[Oo]ption|[Cc]hoice)\s+\(?(?P<letter>[A-J])\)?\s+is\s+(?:the\s+)?(?:correct|right|answer)\b"
-    r"|(?:[Ss]o|[Tt]hus|[Hh]ence|[Tt]herefore),?\s+\(?(?P<so>[A-J])\)?\s+is\s+(?:the\s+)?(?:correct|right|answer)\b"
-    r"|[Cc]hoose\s+(?:option\s+)?\(?(?P<chosen>[A-J])\)?(?=\s*(?:[.,]|$)))"
+    r"|(?:^|(?:[Ss]o|[Tt]hus|[Hh]ence|[Tt]herefore),?\s+)\(?(?P<so>[A-J])\)?\s+is\s+(?:the\s+)?(?:correct|right|answer)\b"
+    r"|[Cc]hoose\s+(?:option\s+)?\(?(?P<chosen>[A-J])\)?(?=\s*(?:[.,]|$)))",
+    re.MULTILINE,
 )
 _PHRASE_WORDS = (
     "answer", "result", "solution", "root", "zero", "option", "choice", "ans:", "ans.", "ans ", "ponse",
@@ -93,9 +94,8 @@ _PHRASES_TRIED = 50
 def _last_phrase(pattern: re.Pattern[str], text: str, rule: str) -> Extraction | None:
     """The last phrase that gives an answer; "this answer is wrong" and a phrase cut off at the end give none."""
     empty: Extraction | None = None
-    for phrase in reversed(deque(pattern.finditer(text), maxlen=_PHRASES_TRIED)):
-        if _JUDGING.match(text, phrase.end()):
-            continue
+    said = (found for found in pattern.finditer(text) if not _JUDGING.match(text, found.end()))
+    for phrase in reversed(deque(said, maxlen=_PHRASES_TRIED)):
         if not affirms(text, phrase.start()):
             empty = empty or Extraction(
                 None, rule, "the answer is supposed, reported or called wrong", phrase.start()
@@ -163,8 +163,11 @@ def _bold(text: str) -> Extraction | None:
     if found is None:
         return None
     content = found.group(1).strip().rstrip(".")
-    if content.endswith(":"):
-        # A label, with what it labels behind it.
+    behind = text[-2000:][found.end() :].partition("\n")[0]
+    if content.endswith(":") or (
+        content.isdigit() and found.group(1).rstrip().endswith(".") and behind.strip()
+    ):
+        # A label, or the number of a paragraph, with what it labels behind it.
         return None
     return Extraction(content, "bold", position=found.start()) if readable(content) else None
 

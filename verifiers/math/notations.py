@@ -15,7 +15,7 @@ _ONE_BRACE = re.compile(
     re.DOTALL,
 )
 # Plain text: x1 and C2 are indexed letters, U between brackets is a union, <1,2> is a vector, 45^o are degrees.
-_INDEXED = re.compile(r"(?<![A-Za-z\\_^{\d.])([cCxyz])(\d)(?![\d.])")
+_INDEXED = re.compile(r"(?<!frac )(?<!sqrt )(?<![A-Za-z\\_^{\d.])([cCxyz])(\d)(?![\d.])")
 _UNION_LETTER = re.compile(r"(?<=[)\]}])\s*U\s*(?=[(\[{])|(?<=[)\]])\s*U\s*(?=\\)")
 _ANGLED = re.compile(r"<([^<>=\\]*,[^<>=]*)>")
 # One line in an environment that is made for several.
@@ -41,6 +41,7 @@ _TIGHT = re.compile(r"\d{1,3}(?:,\s?\\!\s?\d{1,3})+(?!\d)")
 _MATRIX = re.compile(r"Matrix\((\[.*\])\)", re.DOTALL)
 # "0.25 (25%)": the same again in another form.
 _AGAIN = re.compile(r"([-−]?\d[\d.,/]*)\s+\(([^()]+)\)")
+_SHARE = re.compile(r"(\d{1,6}) (?:out of|in) (\d{1,6})")
 _SEVERAL_LINES = re.compile(
     r"\\begin\s*\{(aligned|gathered|split|align\*?)\}((?:(?!\\begin).)*?=(?:(?!\\begin).)*?)\\end\s*\{\1\}",
     re.DOTALL,
@@ -92,6 +93,8 @@ def spelled_numbers(text: str) -> str:
         text = bold[1].strip()
     if text.startswith("Matrix(") and (matrix := _MATRIX.fullmatch(text)) is not None:
         text = matrix[1]
+    if " in " in text or " out of " in text:
+        text = _SHARE.sub(r"\\frac{\1}{\2}", text) if _SHARE.fullmatch(text) else text
     if text.endswith(")"):
         text = _AGAIN.sub(r"\1 \\text{ or } \2", text) if _AGAIN.fullmatch(text) else text
     if "." in text:

@@ -32,12 +32,16 @@ _UNSURE = re.compile(
 _SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s+(?=[A-Z\"\\[(])|\s*$)|。|[!?]\s*$")
 _CONTRAST = re.compile(r",?\s+(?:and not|not|non|nicht|rather than|instead of)\s|不是")
 _CLAUSE = re.compile(
-    r"[,;]?\s+(?:because|since|as|which|due to|so|by|given that|per|after)\s"
+    r"[,;]?\s+(?:because|since|as|which|due to|so|(?<!given )by|given that|per|after)\s"
     r"|,\s+(?:it|that|this|not|and not|where)\s"
     r"|，|,?\s+\((?:since|because)"
 )
 
 
+# "1/2, i.e. 50%" and "0.5 (or 50%)": two forms that must both be the gold.
+_IN_OTHER_WORDS = re.compile(
+    r"(?:,\s*i\.e\.,?\s*|\s+\((?:or|i\.e\.,?|that is,?)\s+)([^(),]{1,60}?)\)?(?=[.\s]*$)"
+)
 # "7 (3 + 4)": what stands in parentheses explains the value.
 _EXPLAINED_BEHIND = re.compile(r"([^\s()]+)\s+\(\s*\d[^()]{0,60}[-+*/×=][^()]{0,60}\)\.?")
 
@@ -58,6 +62,7 @@ def answer_of_sentence(rest: str, rule: str, position: int, *, predicate: bool =
         return Extraction(None, rule, "the sentence denies instead of answering", position)
     if contrast := _CONTRAST.search(rest):
         rest = rest[: contrast.start()].strip(" ,;")
+    rest = _IN_OTHER_WORDS.sub(r" or \1", rest)
     if (explained := _EXPLAINED_BEHIND.fullmatch(rest)) is not None:
         rest = explained[1]
     if readable(rest):
@@ -167,11 +172,12 @@ _DENIED_BEFORE = re.compile(
     r"|\\(?:neq?|geq?|leq?|approx|not)|[<>≠≥≤≈?])\s*\$?$"
     # What a number names, counts or divides is not the answer.
     r"|\b(?:step|figure|fig\.|theorem|lemma|corollary|equation|eq\.|table|problem|question|example|page|section"
-    r"|chapter|digit|radius|depends on|divided by|such as|for example,?|modulo|possibly|reject(?:s|ed)?)\s*[$(]*$"
+    r"|chapter|case|digit|radius|depends on|divided by|such as|for example,?|modulo|possibly"
+    r"|reject(?:s|ed)?)\s*[$(]*$"
 )
 _OPEN_AFTER = re.compile(
     r"(?i)^(?:\W*(?:or|and) (?:more|less|so|fewer|above|below|greater|higher|larger|smaller|lower|\d"
-    r"|a (?:half|third|quarter))|\s*[-+*/^]\s*[A-Za-z(\\]"
+    r"|a (?:half|third|quarter))|\s*[-+*/^]\s*[A-Za-z(\\]|\s*(?:[<>≤≥≠]|\\(?:leq?|geq?|neq?|lt|gt)\b)"
     r"|\s*(?:times|plus|minus|divided|multiplied|mod(?:ulo)?|raised|unless|if|when|whenever"
     r"|for (?:even|odd|all|any|each|every|some))\b"
     r"|[)$\s]*(?:squared|cubed|factorial)\b|(?:st|nd|rd|th)\b|\s*\?|[-\s]?digits?\b)"
@@ -232,6 +238,12 @@ def last_value(text: str) -> Extraction | None:
         said = _formula_said(tail, number)
         if said is not None:
             return Extraction(said, "last_math")
+        if (equation := _equation_said(tail, start, value)) is not None:
+            return (
+                Extraction(equation, "last_math")
+                if stated(tail, start, number.end())
+                else Extraction(None, "last_math", "nothing states the last equation as the answer")
+            )
         chunk = _CHUNK.match(tail, number.end())
         if chunk is not None and readable(value + chunk.group()):
             # 25π and 3√2 are no 25 and 3.
@@ -246,6 +258,25 @@ def last_value(text: str) -> Extraction | None:
     if _modified(tail, start, end) or not stated(tail, start, end):
         return Extraction(None, rule, "nothing states the last value as the answer")
     return Extraction(value, rule)
+
+
+_EQUALS = re.compile(r"[=][\s$]*$")
+# A word of an equation: signs and numbers, and letters that stand alone.
+_TERM = re.compile(r"(?:[^A-Za-z]|(?<![A-Za-z])[A-Za-z](?![A-Za-z]))+")
+
+
+def _equation_said(text: str, start: int, value: str) -> str | None:
+    """The equation "2x = 5" whose right side is the last number: its left side says what it is of."""
+    lead = text[max(0, start - 100) : start].rpartition("\n")[2]
+    if not _EQUALS.search(lead):
+        return None
+    terms: list[str] = []
+    for word in reversed(lead.replace("$", " ").replace("=", " = ").split()):
+        if not _TERM.fullmatch(word) or word[-1] in ".,;:":
+            break
+        terms.insert(0, word)
+    equation = " ".join([*terms, value])
+    return equation if len(terms) > 1 and readable(equation) else None
 
 
 def _formula_said(text: str, number: re.Match[str]) -> str | None:

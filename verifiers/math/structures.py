@@ -12,6 +12,7 @@ from verifiers.math.realsets import NoSetError, is_infinite, real_set, same_set
 from verifiers.math.relations import RESTATING, Relations
 from verifiers.math.shapes import (
     CONTRADICTION,
+    PARAMETERS,
     closed_form,
     expand_pm,
     has_pm,
@@ -40,6 +41,8 @@ from verifiers.math.syntax import (
     Quantity,
     Relation,
     SetBuilder,
+    Sym,
+    substitute,
     variables,
     walk,
 )
@@ -167,6 +170,7 @@ class Decider(Relations):
             theirs, (Relation, Logic, SetBuilder)
         ):
             if isinstance(ours, SetBuilder) and isinstance(theirs, SetBuilder):
+                ours = _with_letter_of(ours, theirs)
                 same = (
                     self.equal(ours.condition, theirs.condition) if ours.subject == theirs.subject else None
                 )
@@ -384,6 +388,16 @@ class Decider(Relations):
         if len(left) != len(right) or len(left[0]) != len(right[0]):
             return False
         return self.in_order([c for row in left for c in row], [c for row in right for c in row])
+
+
+def _with_letter_of(ours: SetBuilder, theirs: SetBuilder) -> SetBuilder:
+    """{2^n : n in N} with the letter that the other side counts with."""
+    left, right = variables(ours.subject), variables(theirs.subject)
+    if left == right or len(left) != 1 or len(right) != 1 or not left | right <= PARAMETERS:
+        return ours
+    (letter,), (other,) = left, right
+    renamed: dict[str, Node] = {letter: Sym(other)}
+    return SetBuilder(substitute(ours.subject, renamed), substitute(ours.condition, renamed))
 
 
 def _is_set(node: Node) -> bool:

@@ -9,7 +9,7 @@ _COMMANDS = re.compile(r"\\(?:text|mathrm|mathbf|textbf|operatorname|mathcal|rm|
 _BARE_COMMANDS = re.compile(r"\\[A-Za-z]+")
 _PUNCTUATION = re.compile(r"[\s.,;:!?'\"`*_~$\\{}()\[\]]+")
 _FILLER = frozenset(
-    {"a", "an", "the", "and", "all", "any", "is", "are", "it", "its", "of", "that", "only", "both"}
+    {"an", "the", "and", "all", "any", "is", "are", "it", "its", "of", "that", "only", "both"}
 )
 _SYNONYMS = (
     ("\\emptyset", ("emptyset", "\\emptyset", "empty set", "the empty set", "no solution", "no solutions",
@@ -27,6 +27,7 @@ _SYNONYMS = (
     ("\\infty", ("infinity", "infinite", "infinitely many", "infinitely many solutions", "inf",
     "positive infinity", "+\\infty",
                  "an infinite number", "unbounded", "\\infty")),
+    ("-\\infty", ("negative infinity", "minus infinity", "-\\infty", "-inf", "-infinity")),
     ("\\mathbb{R}", ("all real numbers", "all reals", "real numbers", "all real", "any real number",
     "the set of all real numbers",
                      "the set of real numbers", "reals", "\\mathbb{R}", "\\R", "\\Re",
@@ -171,9 +172,12 @@ def joined_choices(canonical: str) -> frozenset[str] | None:
 
 def words(canonical: str) -> tuple[str, ...]:
     """Lower-case words without filler and punctuation, in order."""
-    text = plain(canonical).lower()
+    text = _ARTICLE.sub(" ", plain(canonical)).lower()
     text = _BARE_COMMANDS.sub(lambda m: " " + m.group()[1:] + " ", text)
     return tuple(word for word in _PUNCTUATION.split(text) if word and word not in _FILLER)
+
+
+_ARTICLE = re.compile(r"^\W*A(?= [a-z])|(?<![A-Za-z])a(?= )")
 
 
 _DENYING = re.compile(
@@ -184,7 +188,8 @@ _DENYING = re.compile(
 _QUALIFIERS = re.compile(
     r"[,;]?\s*(?:\\text\s*\{\s*)?\b(?:for|where|with)\b[^,;=]{0,12}"
     r"\b(?:all|any|every|each|some|an?|is|are|\w \\in)\b[^,;=]*(?=[,;]|$)"
-    r"|\\text\s*\{\s*,?\s*(?:where|for)\s*\}[^,;=]*(?=[,;]|$)",
+    r"|\\text\s*\{\s*,?\s*(?:where|for)\s*\}[^,;=]*(?=[,;]|$)"
+    r"|[,;]?\s*\\forall\s*[a-z](?:\s*\\in\s*\\mathbb\s*\{?[RCQ]\}?)?\s*$",
     re.DOTALL,
 )
 

@@ -84,6 +84,7 @@ RAW_UNITS = frozenset(
         "cc",
     }
     | {name for name in (*_ALIASES, *UNITS) if len(name) >= 3}
+    | {"Pa"}
 )
 
 Unit = tuple[tuple[str, int], ...]

@@ -135,6 +135,11 @@ class Values(ABC):
         """Values with units: converted where both have one; a unit that only one side gives is left out."""
         (left, left_unit), (right, right_unit) = split_quantity(ours), split_quantity(theirs)
         percent = (("%", 1),)
+        if percent in (left_unit, right_unit):
+            # "20% decrease" where the other side says how much only.
+            left_unit, right_unit = (
+                percent if ("%", 1) in unit else unit for unit in (left_unit, right_unit)
+            )
         if (left_unit == percent) != (right_unit == percent):
             if left_unit and right_unit:
                 return False
