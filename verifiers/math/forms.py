@@ -94,7 +94,7 @@ def plainer(node: Node) -> Node:
     if isinstance(node, Group) and node.opener == "":
         return _excluded(node)
     if isinstance(node, SetBuilder):
-        return _solutions(node)
+        return _solutions(_with_exclusions(node))
     if isinstance(node, Relation):
         return _membership(_name_first(node))
     if isinstance(node, Call) and node.head == "pow" and node.args[1] in _TRANSPOSED:
@@ -145,6 +145,14 @@ def _excluded(node: Group) -> Node:
         else:
             return node
     return Logic("and", tuple(conditions))
+
+
+def _with_exclusions(node: SetBuilder) -> SetBuilder:
+    """{x | x != 1, 2} excludes both."""
+    if isinstance(node.condition, Logic) and node.condition.operator == "and":
+        excluded = _excluded(Group("", "", node.condition.items))
+        return SetBuilder(node.subject, excluded) if isinstance(excluded, Logic) else node
+    return node
 
 
 def _solutions(node: SetBuilder) -> Node:
