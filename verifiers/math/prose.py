@@ -177,7 +177,8 @@ _DENIED_BEFORE = re.compile(
 )
 _OPEN_AFTER = re.compile(
     r"(?i)^(?:\W*(?:or|and) (?:more|less|so|fewer|above|below|greater|higher|larger|smaller|lower|\d"
-    r"|a (?:half|third|quarter))|\s*[-+*/^]\s*[A-Za-z(\\]|\s*(?:[>≤≥≠]|<(?!\s?[A-Z/|])|\\(?:leq?|geq?|neq?|lt|gt)\b)"
+    r"|a (?:half|third|quarter))|\s*[-+*/^]\s*[A-Za-z(\\]"
+    r"|\s*(?:[>≤≥≠]|<(?!\s?[A-Z/|])|\\(?:leq?|geq?|neq?|lt|gt)\b)"
     r"|\s*(?:times|plus|minus|divided|multiplied|mod(?:ulo)?|raised|unless|if|when|whenever"
     r"|for (?:even|odd|all|any|each|every|some))\b"
     r"|[)$\s]*(?:squared|cubed|factorial)\b|(?:st|nd|rd|th)\b|\s*\?|[-\s]?digits?\b)"
@@ -266,7 +267,7 @@ _TERM = re.compile(r"(?:[^A-Za-z]|(?<![A-Za-z])[A-Za-z](?![A-Za-z]))+")
 
 
 def _equation_said(text: str, start: int, value: str) -> str | None:
-    """The equation "2x = 5" whose right side is the last number: its left side says what it is of."""
+    """The equation "2x = 5" whose right side is the last number: its left side says of what."""
     lead = text[max(0, start - 100) : start].rpartition("\n")[2]
     if not _EQUALS.search(lead):
         return None

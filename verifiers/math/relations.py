@@ -112,8 +112,13 @@ class Relations(Values):
         if ("~" in operators and name_in(terms[0]) is None) or (operators.count("~") and len(terms) > 2):
             # What stands behind "approximately" only illustrates the exact value.
             first = operators.index("~")
-            if approximate is not None and not approximates(
-                terms[first], terms[first + 1], strict=approximate
+            if first == 0 and name_in(terms[0]) is not None:
+                # In "phi ~ 0.245 ~ 14 degrees" the first value is what the name is given.
+                first = operators.index("~", 1) if "~" in operators[1:] else len(operators)
+            if (
+                first < len(operators)
+                and approximate is not None
+                and not approximates(terms[first], terms[first + 1], strict=approximate)
             ):
                 return CONTRADICTION
             terms, operators = terms[: first + 1], operators[:first]
