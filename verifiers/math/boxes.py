@@ -83,7 +83,8 @@ _CORRECTION = re.compile(
 _HEDGING = re.compile(r"(?i)\b(?:or|maybe|perhaps|possibly|alternatively|otherwise)\b")
 _NEGATED = re.compile(
     r"(?i)(?:\b(?:not|never|cannot be)|n't|\\neq?|≠)\s*(?:be\s+|equal\s+(?:to\s+)?)?[$\s]*$"
-    r"|\b(?:said|says|say|claim(?:s|ed)?)\s*:?\s*[$\s]*$|\S[ \t]*[<>][$ \t]*$"
+    r"|\b(?:said|says|say|claim(?:s|ed)?)\s*:?\s*[$\s]*$|\S[ \t]+[<>][$ \t]*$"
+    r"|(?<![<\w/])[A-Za-z][<>][$ \t]*$"
     r"|\bif\b[^.\n]{0,30}\bwere\s*(?:equal to\s*)?[$\s]*$"
 )
 DENIED_AFTER = re.compile(
@@ -103,15 +104,17 @@ _OR_VALUE = re.compile(
 
 # 2 \\cdot \\boxed{21} and \\boxed{42} + 1 give another value than what is boxed.
 _FACTOR_BEFORE = re.compile(
-    r"(?:(?:\d|(?<![A-Za-z])[A-Za-z]|[)}\]])[ \t]*(?:[-+/^]|(?<!\*)\*|\\cdot|\\times|\\div|\\pm)[ \t]*|\d"
+    r"(?:(?:\d|(?<![A-Za-z])[A-Za-z]|[)}\]])(?:-|[ \t]*(?:[+/^]|(?<!\*)\*|\\cdot|\\times|\\div|\\pm)[ \t]*)|\d"
     r"|(?<![-–\w])-|\\(?:log|ln|lg|exp|sin|cos|tan|cot)\s*|\\(?:[dt]?frac|sqrt|binom)\s*(?:\[[^\]]*\])?\s*\{\s*)$"
 )
 # (\\boxed{5}, 6) is a point, and |\\boxed{-5}| is 5.
 _OPENED = re.compile(r"[(\[|{][ \t]*$")
+# 60 - \\boxed{1} = 59, where a dash with spaces may be one of prose.
+_MINUS_BEFORE, _EQUALS_AFTER = re.compile(r"[\w)}\]][ \t]+-[ \t]+$"), re.compile(r"[ \t$]*=")
 _GOES_ON = re.compile(r"[ \t]*(?:,[ \t]*[-\d\\]|\|)")
 _FACTOR_AFTER = re.compile(
     r"[ \t]*(?:[-+/]|\*(?!\*)|\\cdot|\\times|\\div|\\pm)[ \t]*"
-    r"(?:\d|\(|\\(?:[dt]?frac|sqrt|boxed|pi)|[a-zA-Z](?![A-Za-z]))"
+    r"(?:\d|\(|\\(?:[dt]?frac|sqrt|boxed|pi)|[b-hj-zB-HJ-Z](?![A-Za-z]))"
     r"|\^[ \t]*\{?[ \t]*-?\d|\\(?:pi|sqrt|frac)(?![A-Za-z])|[xyznkitabcde](?![A-Za-z])|!(?=\s*[=$])"
     r"|[ \t]*(?:>|<(?![|/A-Za-z])|\\(?:lt|gt|le|leq|ge|geq|ne|neq|leqslant|geqslant)(?![A-Za-z]))"
 )
@@ -137,7 +140,9 @@ def last_boxes(text: str) -> Extraction | None:
     before, behind = text[max(0, group[0].start - 40) : group[0].start], group[-1].end
     if _NEGATED.search(before) or DENIED_AFTER.match(text, behind) or retracted(text, behind):
         return Extraction(None, "boxed", "the box is denied")
-    inside = _OPENED.search(before) is not None and _GOES_ON.match(text, behind) is not None
+    inside = (_OPENED.search(before) and _GOES_ON.match(text, behind)) or (
+        _MINUS_BEFORE.search(before) and _EQUALS_AFTER.match(text, behind)
+    )
     if inside or _FACTOR_BEFORE.search(before) or _FACTOR_AFTER.match(text, behind):
         return Extraction(None, "boxed", "the box is a part of a formula, not its result")
     contents = list(dict.fromkeys(box.content.strip() for box in group))

@@ -22,11 +22,8 @@ quindi pertanto dunque perciò o é portanto logo assim
 """
 _NEUTRAL = frozenset(_NEUTRAL_WORDS.split())
 # "The number of positive solutions is 4."
-_COUNTED_WORDS = """
-of possible number set sum product
-"""
-_COUNTED = frozenset(_COUNTED_WORDS.split())
 _MEASURED = frozenset({"number", "set", "sum", "product"})
+_COUNTED = _MEASURED | {"of", "possible"}
 _OPENING_WORDS = """
 after by from based using with combining adding solving simplifying substituting multiplying dividing subtracting
 counting computing calculating evaluating rounding putting plugging summing since because given thanks
@@ -60,9 +57,7 @@ def affirms(text: str, start: int) -> bool:
         return not _DENIAL_ELSEWHERE.search(lead)
     if all(word in _NEUTRAL for word in words):
         return True
-    if {"number", "set", "sum", "product"} & set(words) and all(
-        word in _NEUTRAL | _COUNTED for word in words
-    ):
+    if _MEASURED & set(words) and all(word in _NEUTRAL | _COUNTED for word in words):
         return True
     return words[0] in _OPENING and not _REPORTING.search(lead)
 
@@ -113,7 +108,6 @@ _STATES = re.compile(
 _OPENS = re.compile(r"[\s$(\\[£€¥*_`>-]*$")
 _OUTPUT = re.compile(r"```output\s*$")
 _JUST = re.compile(r"(?i)^\W*(?:just |only |about |approximately |exactly |roughly |around |it's )*[\s$£€]*$")
-
 
 _VERB_NEXT = re.compile(
     r"(?i)[\s$]*(?:(?:is|are|was|were)\b(?! (?:the|our|my|correct|right))|(?:does|do|did|has|had|can|will|would"
@@ -167,7 +161,8 @@ _RETRACTED = re.compile(
 )
 _GIVEN_UP = re.compile(
     r"(?i)\b(?:i (?:give up|don'?t know|do not know|have no idea|am not sure|am (?:just )?guessing"
-    r"|could(?: not|n't) (?:determine|find|solve|finish|complete)|can(?:not|'t) (?:determine|solve|find)"
+    r"|(?:could(?: not|n't)|can(?:not|'t)) (?:determine|solve|finish|complete"
+    r"|find (?:the|an?|any) (?:answer|solution))"
     r"|am unable to|am stuck|retract|disagree|doubt (?:it|that|this))"
     r"|i'm not sure|just (?:kidding|a guess)|scratch that"
     r"|(?:disregard|ignore) (?:this|that|the above|my answer|my previous))\b"

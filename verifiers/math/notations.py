@@ -40,7 +40,7 @@ _MARKED = re.compile(r"(?<![\w.,'])\d{1,3}(?:(?:'\d{3})+|(?:_\d{3})+)(?![\w'])")
 _TIGHT = re.compile(r"\d{1,3}(?:,\s?\\!\s?\d{1,3})+(?!\d)")
 _MATRIX = re.compile(r"Matrix\((\[.*\])\)", re.DOTALL)
 # "0.25 (25%)": the same again in another form.
-_AGAIN = re.compile(r"([-−]?\d[\d.,/]*)\s+\(([^()]+)\)")
+_AGAIN = re.compile(r"([-−]?\d[\d.,/]*)\s+\(([-−]?\d[\d.,/]*\s?(?:\\?%)?)\)")
 _SHARE = re.compile(r"(\d{1,6}) (?:out of|in) (\d{1,6})")
 _SEVERAL_LINES = re.compile(
     r"\\begin\s*\{(aligned|gathered|split|align\*?)\}((?:(?!\\begin).)*?=(?:(?!\\begin).)*?)\\end\s*\{\1\}",

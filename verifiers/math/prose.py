@@ -178,7 +178,7 @@ _DENIED_BEFORE = re.compile(
 _OPEN_AFTER = re.compile(
     r"(?i)^(?:\W*(?:or|and) (?:more|less|so|fewer|above|below|greater|higher|larger|smaller|lower|\d"
     r"|a (?:half|third|quarter))|\s*[-+*/^]\s*[A-Za-z(\\]"
-    r"|\s*(?:[>≤≥≠]|<(?!\s?[A-Z/|])|\\(?:leq?|geq?|neq?|lt|gt)\b)"
+    r"|\s*(?:[>≤≥≠]|<(?![A-Z/|])|\\(?:leq?|geq?|neq?|lt|gt)\b)"
     r"|\s*(?:times|plus|minus|divided|multiplied|mod(?:ulo)?|raised|unless|if|when|whenever"
     r"|for (?:even|odd|all|any|each|every|some))\b"
     r"|[)$\s]*(?:squared|cubed|factorial)\b|(?:st|nd|rd|th)\b|\s*\?|[-\s]?digits?\b)"
