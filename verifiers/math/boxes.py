@@ -105,7 +105,8 @@ _OR_VALUE = re.compile(
 # 2 \\cdot \\boxed{21} and \\boxed{42} + 1 give another value than what is boxed.
 _FACTOR_BEFORE = re.compile(
     r"(?:(?:\d|(?<![A-Za-z])[A-Za-z]|[)}\]])(?:-|[ \t]*(?:[+/^]|(?<!\*)\*|\\cdot|\\times|\\div|\\pm)[ \t]*)|\d"
-    r"|(?<![-–\w])-|\\(?:log|ln|lg|exp|sin|cos|tan|cot)\s*|\\(?:[dt]?frac|sqrt|binom)\s*(?:\[[^\]]*\])?\s*\{\s*)$"
+    r"|(?<![-–\w])-|\\(?:log|ln|lg|exp|sin|cos|tan|cot)\s*"
+    r"|\\(?:[dt]?frac|sqrt|binom)\s*(?:\[[^\]]*\])?\s*\{\s*|\\[dt]?frac\s*\{[^{}]*\}\s*\{\s*)$"
 )
 # (\\boxed{5}, 6) is a point, and |\\boxed{-5}| is 5.
 _OPENED = re.compile(r"[(\[|{][ \t]*$")

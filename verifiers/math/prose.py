@@ -172,7 +172,7 @@ _DENIED_BEFORE = re.compile(
     r"|\\(?:neq?|geq?|leq?|approx|not)|[<>≠≥≤≈?])\s*\$?$"
     # What a number names, counts or divides is not the answer.
     r"|\b(?:step|figure|fig\.|theorem|lemma|corollary|equation|eq\.|table|problem|question|example|page|section"
-    r"|chapter|case|digit|radius|depends on|divided by|such as|for example,?|modulo|possibly"
+    r"|chapter|case|line|digit|radius|depends on|divided by|such as|for example,?|modulo|possibly"
     r"|reject(?:s|ed)?)\s*[$(]*$"
 )
 _OPEN_AFTER = re.compile(
