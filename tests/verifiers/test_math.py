@@ -129,6 +129,32 @@ def test_the_verdict_says_what_an_equality_rests_on(answer: str, gold: str, said
     assert said in verdict.detail
 
 
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        # Within 10^-30 of each other.
+        ("e^{\\pi\\sqrt{163}}", "262537412640768744"),
+        # The same where both letters have the same sign.
+        ("\\sqrt{x^2y^2}", "xy"),
+        # The same until a branch begins, or but for the jumps of a step.
+        ("|x-1000|", "1000-x"),
+        ("\\max(x,-1000)", "x"),
+        ("\\sqrt{x^2-200x+10000}", "100-x"),
+        ("\\lfloor x+\\frac15\\rfloor", "\\lceil x-\\frac45\\rceil"),
+        # True of everything.
+        ("x+y<x+y+1", "x+y<x+y+2"),
+        # Another index is another constant.
+        ("y=c_1e^x+c_3e^{-x}", "y=c_1e^x+c_2e^{-x}"),
+        # Only the first of two approximations is the value.
+        ("\\phi\\approx 5\\approx 7", "\\phi\\approx 1\\approx 2"),
+        ("x\\to\\infty", "x\\to-\\infty"),
+    ],
+)
+def test_what_differs_in_few_places_is_not_found_equal(answer: str, gold: str) -> None:
+    assert not WHOLE.verify(answer, gold).correct
+    assert not WHOLE.verify(gold, answer).correct
+
+
 def test_the_verdict_says_where_two_expressions_differ() -> None:
     verdict = WHOLE.verify("x+1", "x+2")
     assert verdict.detail.startswith("different as expression: at x = ")
