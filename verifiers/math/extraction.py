@@ -253,8 +253,10 @@ def extract(response: str, rules: tuple[str, ...]) -> Extraction:
 
 def _contradicted(found: Extraction, text: str) -> bool:
     """Whether a number in a box is followed by "the answer is" with another number."""
-    boxed = parse_rational(found.answer.strip()) if found.answer else None
-    if boxed is None or "answer" not in text[found.position :].lower():
+    if not found.answer or "answer" not in text[found.position :].lower():
+        return False
+    boxed = parse_rational(found.answer.strip())
+    if boxed is None:
         return False
     said = _last_phrase(_PHRASE, text[found.position :], "answer_line")
     number = parse_rational(said.answer.strip(" $.")) if said is not None and said.answer else None
