@@ -275,6 +275,9 @@ class _Parser(Powers):
             return Call("mixed", (left, right))
         if whole and following.value == "\\frac" and _proper(right):
             return Call("mixed", (left, right))
+        if whole and following.value == "\\frac" and _of_numbers(right):
+            # 1\\frac{4}{3} is no mixed number, and a product would be written with its sign.
+            raise UnparsedError("a mixed number with an improper fraction")
         return Call("mul", (left, right))
 
 
@@ -326,6 +329,11 @@ def _proper(node: Node) -> bool:
         return False
     above, below = node.args
     return isinstance(above, Num) and isinstance(below, Num) and 0 < above.value < below.value
+
+
+def _of_numbers(node: Node) -> bool:
+    """Whether this is a fraction of two numbers."""
+    return isinstance(node, Call) and node.head == "frac" and all(isinstance(arg, Num) for arg in node.args)
 
 
 def _ends_in_number(node: Node) -> bool:
