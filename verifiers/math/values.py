@@ -121,7 +121,7 @@ class Values(ABC):
             return ours.base == theirs.base and ours.digits.lstrip("0") == theirs.digits.lstrip("0")
         if isinstance(theirs, Based):
             # The base is known from the question; the digits alone are how the answer is usually written.
-            return isinstance(ours, Num) and ours == Num(Fraction(theirs.digits))
+            return isinstance(ours, Num) and theirs.digits.isdigit() and ours == Num(Fraction(theirs.digits))
         return compare.same_value(ours, theirs)
 
     def above_one(self, node: Node) -> bool:
