@@ -77,6 +77,68 @@ def test_no_answer_is_found_where_none_is_given(response: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "statement",
+    [
+        "So the total is 42.",
+        "There are 42 of them.",
+        "Thus, 42 students passed.",
+        "40 + 2 = 42",
+        "Total: 42",
+        "She pays $42.",
+        "42 people were late.",
+        "El resultado final es 42.",
+        "所以一共有42个。",
+        "At first sight 41, but after checking, the answer is 42.",
+    ],
+)
+def test_a_value_in_prose_counts_where_its_clause_states_it(statement: str) -> None:
+    found = extract(f"Some work, 6 times 7 and so on.\n{statement}", ("lenient",)).answer
+    assert found is not None
+    assert found.replace("$", "").endswith("42")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "The book says 42.",
+        "Some would answer 42.",
+        "My friend claims the answer is 42.",
+        "The teacher's answer was 42.",
+        "Suppose x = 42.",
+        "The options are 40, 41 and 42.",
+        "Does Tom have 42 apples?",
+        "He had 42 at first.",
+        "x = 42 fails.",
+        "The answer is far from 42.",
+        "The answer is 42. No, wait, that is wrong.",
+        "We get 42. This is impossible.",
+    ],
+)
+def test_what_is_reported_supposed_or_taken_back_is_no_answer(statement: str) -> None:
+    assert extract(statement, ("lenient",)).answer is None
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "2 \\cdot \\boxed{21} = 42",
+        "\\boxed{42} + 1",
+        "\\frac{\\boxed{42}}{2}",
+        "\\frac{1}{\\boxed{42}}",
+        "-\\boxed{42}",
+        "\\boxed{42}\\pi",
+        "x > \\boxed{42}",
+        "(\\boxed{42}, 43)",
+        "\\boxed{42}. Hmm, no, that's not right.",
+        "\\boxed{42}. Then the answer is 43.",
+        "\\boxed{42} <think>but maybe",
+    ],
+)
+def test_a_box_inside_a_formula_or_taken_back_is_no_answer(response: str) -> None:
+    assert extract(response, ("lenient",)).answer is None
+
+
+@pytest.mark.parametrize(
     ("rules", "response", "answer"),
     [
         ("boxed", "Answer: 5", None),
@@ -114,6 +176,12 @@ def test_boxes_are_balanced_and_outermost() -> None:
         "1/" * 100_000,
         "the answer is" + " " * 500_000 + "4",
         "\\" * 500_000,
+        "4, 5, " * 100_000,
+        "4 and $5$ or " * 50_000,
+        "<!--" * 200_000,
+        "<thinking>" * 100_000,
+        "x = 7 is so = " * 50_000,
+        "hmm, well, " * 50_000 + "\\boxed{7}" + "... hmm, well, " * 50_000,
     ],
 )
 def test_extraction_is_linear_in_what_it_is_given(response: str) -> None:

@@ -116,8 +116,8 @@ def test_a_question_that_asks_for_a_form_gets_that_form(
 @pytest.mark.parametrize(
     ("answer", "gold", "said"),
     [
-        ("\\frac{2}{4}+x-x", "\\frac{1}{2}", "25 digits at 4 points"),
-        ("\\sqrt{50}", "5\\sqrt{2}", "the same to 25 digits"),
+        ("\\frac{2}{4}+x-x", "\\frac{1}{2}", "46 digits at 4 points"),
+        ("\\sqrt{50}", "5\\sqrt{2}", "the same to 46 digits"),
         ("2\\ln x", "\\ln x^2", "only one of them is at x = -"),
         ("\\ln(x-10^7)+\\ln 2", "\\ln(2x-2\\cdot 10^7)", "proven symbolically"),
         ("\\frac{6}{4}\\cdot 2", "3", "exactly"),
@@ -127,6 +127,32 @@ def test_the_verdict_says_what_an_equality_rests_on(answer: str, gold: str, said
     verdict = WHOLE.verify(answer, gold)
     assert verdict.correct
     assert said in verdict.detail
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        # Within 10^-30 of each other.
+        ("e^{\\pi\\sqrt{163}}", "262537412640768744"),
+        # The same where both letters have the same sign.
+        ("\\sqrt{x^2y^2}", "xy"),
+        # The same until a branch begins, or but for the jumps of a step.
+        ("|x-1000|", "1000-x"),
+        ("\\max(x,-1000)", "x"),
+        ("\\sqrt{x^2-200x+10000}", "100-x"),
+        ("\\lfloor x+\\frac15\\rfloor", "\\lceil x-\\frac45\\rceil"),
+        # True of everything.
+        ("x+y<x+y+1", "x+y<x+y+2"),
+        # Another index is another constant.
+        ("y=c_1e^x+c_3e^{-x}", "y=c_1e^x+c_2e^{-x}"),
+        # Only the first of two approximations is the value.
+        ("\\phi\\approx 5\\approx 7", "\\phi\\approx 1\\approx 2"),
+        ("x\\to\\infty", "x\\to-\\infty"),
+    ],
+)
+def test_what_differs_in_few_places_is_not_found_equal(answer: str, gold: str) -> None:
+    assert not WHOLE.verify(answer, gold).correct
+    assert not WHOLE.verify(gold, answer).correct
 
 
 def test_the_verdict_says_where_two_expressions_differ() -> None:

@@ -10,6 +10,8 @@ import re
 from fractions import Fraction
 
 from verifiers.math import compare
+from verifiers.math.counting import number_word
+from verifiers.math.dates import same_date, same_time, time_of
 from verifiers.math.evaluate import ExhaustedError, start_budget
 from verifiers.math.evidence import evidence
 from verifiers.math.normalisation import canonical_latex, squeezed
@@ -24,7 +26,7 @@ from verifiers.math.text import (
     choices,
     circled,
     is_wordy,
-    number_word,
+    joined_choices,
     plain,
     same_words,
     sentence_says,
@@ -112,9 +114,15 @@ def _in_words(ours: str, theirs: str) -> Outcome | None:
             return Outcome(True, "choice", f"the option {wanted[0]}")
         if (wanted[1] and not chosen[1]) or (chosen[1] and not wanted[1]):
             return Outcome(False, "choice", f"{chosen[0]} is not the option {wanted[0]}")
-    if wanted is not None and wanted[1] and same_words(wanted[1], ours):
+    if wanted is None and chosen is not None and chosen[1] and parse_rational(chosen[1]) is not None:
+        # "(B) 12" where the gold is the value.
+        same = parse_rational(chosen[1]) == parse_rational(plain(theirs))
+        return Outcome(same, "choice", f"the option {chosen[0]} with its value")
+    if wanted is not None and wanted[1] and chosen is None and same_words(wanted[1], ours):
         return Outcome(True, "choice", f"the text of the option {wanted[0]}")
     several = choices(ours), choices(theirs)
+    if (several[0] is None) != (several[1] is None):
+        several = several[0] or joined_choices(ours), several[1] or joined_choices(theirs)
     if several[0] is not None and several[1] is not None:
         return Outcome(
             several[0] == several[1],
@@ -128,6 +136,8 @@ def _in_words(ours: str, theirs: str) -> Outcome | None:
     meaning = synonym(ours), synonym(theirs)
     if meaning[0] is not None and meaning[0] == meaning[1]:
         return Outcome(True, "phrase", f"both say {meaning[0]}")
+    if (same_day := same_date(ours, theirs)) is not None:
+        return Outcome(same_day, "date", "the same date" if same_day else "another date")
     judged = yes_or_no(ours), yes_or_no(theirs)
     if judged[0] and judged[1] and (meaning[0] or meaning[1]):
         same = judged[0] == judged[1]
@@ -146,12 +156,7 @@ def _in_words(ours: str, theirs: str) -> Outcome | None:
     return None
 
 
-_TIME = re.compile(
-    r"^(?:\\text\{)?(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?(?:\\text\{)?([ap]\.?m\.?)?\}?$", re.IGNORECASE
-)
-
-
-_LABEL = re.compile(r"\b[A-Z][a-z]{3,}(?: \d+)?\s*[:=]\s*")
+_LABEL = re.compile(r"\\text\s*\{\s*[A-Z][a-z]{3,}(?: \d+)?\s*[:=]\s*\}|\b[A-Z][a-z]{3,}(?: \d+)?\s*[:=]\s*")
 
 
 def _parsed(ours: str, theirs: str, options: Options) -> Outcome:
@@ -159,9 +164,9 @@ def _parsed(ours: str, theirs: str, options: Options) -> Outcome:
     if bool(_LABEL.search(ours)) != bool(_LABEL.search(theirs)):
         # "Maximum = 2, Minimum = 1" where the other side gives the values without labels.
         ours, theirs = _LABEL.sub("", ours), _LABEL.sub("", theirs)
-    times = _TIME.match(ours.replace(" ", "")), _TIME.match(theirs.replace(" ", ""))
-    if times[0] and times[1] and all(time[2] or time[4] for time in times if time):
-        same = _clock(times[0]) == _clock(times[1])
+    times = time_of(ours), time_of(theirs)
+    if times[0] is not None and times[1] is not None:
+        same = same_time(times[0], times[1])
         return Outcome(same, "time", "the same time" if same else "another time")
     (ours, said), (theirs, wanted) = split_declaration(ours), split_declaration(theirs)
     if said and wanted and said.domain != wanted.domain:
@@ -169,7 +174,7 @@ def _parsed(ours: str, theirs: str, options: Options) -> Outcome:
             None, "undecided", f"the letters are {said.domain} here and {wanted.domain} in the gold"
         )
     left, left_fault = _readings(ours, decimal_comma="." in theirs)
-    right, right_fault = _readings(theirs, decimal_comma="." in ours)
+    right, right_fault = _readings(theirs)
     if (said is None) != (wanted is None):
         declaration, trees = (said, left) if said else (wanted, right)
         assert declaration is not None
@@ -219,15 +224,6 @@ def _restricts(tree: Node, declaration: Declaration) -> bool:
         and orders & set(node.operators)
         and declaration.letters & set().union(*map(variables, node.terms))
         for node in walk(tree)
-    )
-
-
-def _clock(found: re.Match[str]) -> tuple[str, ...]:
-    return (
-        found[1].lstrip("0") or "0",
-        found[2] or "00",
-        found[3] or "00",
-        (found[4] or "").replace(".", "").lower(),
     )
 
 

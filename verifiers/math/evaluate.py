@@ -127,6 +127,11 @@ def exact(node: Node) -> Fraction:
             raise TooLargeError
         _spend(int(n) * 10)
         return Fraction(math.comb(int(n), int(k)))
+    if head == "apply" and args[0] == Sym("P") and len(args) == 3:
+        n, k = (exact(arg) for arg in args[-2:])
+        if n.denominator != 1 or k.denominator != 1 or not 0 <= k <= n or n > 1000:
+            raise NotExactError
+        return Fraction(math.perm(int(n), int(k)))
     if head == "abs":
         return abs(exact(args[0]))
     if head in ("floor", "ceil"):
@@ -209,13 +214,13 @@ class Evaluator:
     """
 
     def __init__(
-        self, point: Mapping[str, Any], *, real: bool, digits: int = 40, degree_is_unit: bool = False
+        self, point: Mapping[str, Any], *, real: bool, digits: int = 60, degree_is_unit: bool = False
     ) -> None:
         self.point = point
         self.real = real
         self.context = _context(digits)
         self.snap = self.context.mpf(10) ** (8 - digits)
-        self.lost = self.context.mpf(10) ** (14 - digits)
+        self.lost = self.context.mpf(10) ** (20 - digits)
         self.degree_is_unit = degree_is_unit
 
     def value(self, node: Node) -> Any:
@@ -305,6 +310,9 @@ class Evaluator:
             return self.factorial(self.value(args[0]))
         if head == "binom" or (head == "apply" and args[0] == Sym("C") and len(args) == 3):
             return self.binomial(self.value(args[-2]), self.value(args[-1]))
+        if head == "cis" and len(args) == 1 and not self.real:
+            angle = self.value(args[0])
+            return self.clean(self.context.mpc(self.context.cos(angle), self.context.sin(angle)))
         if head in ("max", "min") and args:
             return (max if head == "max" else min)(self.real_value(arg) for arg in args)
         if head == "sgn":
@@ -313,6 +321,8 @@ class Evaluator:
             return self.determinant(args[0])
         if head in ("sum", "prod"):
             return self.series(node)
+        if head in ("gcd", "lcm", "mod") and len(args) >= 2:
+            return self.whole_numbers(head, [self.value(arg) for arg in args], node)
         if head in ("apply", "prime", "int", "lim", "gcd", "lcm", "mod", "arg", "Re", "Im"):
             return self.opaque(node)
         raise NotNumericError
@@ -373,6 +383,8 @@ class Evaluator:
     def exponential(self, exponent: Any) -> Any:
         """e to the power of a number."""
         if abs(exponent) > _LARGEST_EXPONENT:
+            raise TooLargeError
+        if 0 < abs(exponent) < self.lost:
             raise TooLargeError
         result = self.context.exp(exponent)
         if isinstance(result, self.context.mpc):
@@ -473,13 +485,27 @@ class Evaluator:
             total = total + term if node.head == "sum" else total * term
         return total
 
+    def whole_numbers(self, head: str, values: list[Any], node: Call) -> Any:
+        """The greatest common divisor, least common multiple or remainder of whole numbers."""
+        if not all(self.is_integer(value) for value in values) or any(
+            abs(value) > 10**30 for value in values
+        ):
+            return self.opaque(node)
+        numbers = [int(self.context.nint(self.context.re(value))) for value in values]
+        if head == "mod" and numbers[1] == 0:
+            raise OutOfDomainError
+        found = (
+            numbers[0] % numbers[1] if head == "mod" else (math.gcd if head == "gcd" else math.lcm)(*numbers)
+        )
+        return self.context.mpf(found)
+
     def opaque(self, node: Call) -> Any:
         """A number that stands for an unknown function of its arguments: equal arguments give equal numbers."""
         parts: list[str] = [node.head]
         for arg in node.args:
             try:
                 value = self.value(arg) if not (isinstance(arg, Sym) and arg is node.args[0]) else None
-                parts.append(repr(arg) if value is None else self.context.nstr(value, 20))
+                parts.append(repr(arg) if value is None else self.context.nstr(value, 40))
             except (NotNumericError, OutOfDomainError):
                 parts.append(repr(arg))
         text = "|".join(parts)

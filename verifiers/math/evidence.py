@@ -31,7 +31,7 @@ class Evidence(threading.local):
         self.difference = self.domain = ""
 
     def agreed(self, points: int, *, constant: bool) -> None:
-        """Two expressions agreed to 25 digits at every one of so many points, or as constants."""
+        """Two expressions agreed to 46 digits at every one of so many points, or as constants."""
         if constant:
             self.constants = True
         else:
@@ -52,9 +52,9 @@ class Evidence(threading.local):
         if self.proven:
             basis = "proven symbolically"
         elif self.points:
-            basis = f"the same to 25 digits at {self.points} points"
+            basis = f"the same to 46 digits at {self.points} points"
         elif self.constants:
-            basis = "the same to 25 digits"
+            basis = "the same to 46 digits"
         else:
             basis = "exactly"
         where = f", wherever both are defined; only one of them is at {self.domain}" if self.domain else ""

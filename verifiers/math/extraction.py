@@ -14,6 +14,8 @@ from collections.abc import Callable
 from functools import cache
 
 from verifiers.math.boxes import DENIED_AFTER, Extraction, find_boxes, last_boxes
+from verifiers.math.clauses import affirms, retracted
+from verifiers.math.numbers import parse_rational
 from verifiers.math.prose import answer_of_sentence, bare, last_of, last_value, readable
 from verifiers.types import InputError
 
@@ -24,12 +26,15 @@ LONGEST_RESPONSE = 4_000_000
 
 
 def _answer_tag(text: str) -> Extraction | None:
+    if "final_answer>" in text:
+        text = text.replace("final_answer>", "answer>")
     lowered = text if text.isascii() and "<ANSWER>" not in text else text.replace("ANSWER>", "answer>")
     end = lowered.rfind("</answer>")
     start = lowered.rfind("<answer>", 0, max(end, 0))
     if end < 0 or start < 0:
         return None
-    if DENIED_AFTER.match(text, end + len("</answer>")):
+    behind = end + len("</answer>")
+    if DENIED_AFTER.match(text, behind) or retracted(text, behind):
         return Extraction(None, "answer_tag", "the answer is denied", end)
     content = text[start + len("<answer>") : end].strip()
     inner = last_boxes(content)
@@ -39,16 +44,29 @@ def _answer_tag(text: str) -> Extraction | None:
 
 
 _PHRASE = re.compile(
-    r"\b(?:answer|result|solution)(?:\s+to\s+[^.\n:]{0,80})?\s+(?:is|are)\s*:?|\b(?:answer|answers)\s*(?:\*\*|__)?\s*[:=：]"
-    r"|\b(?:correct|right)\s+(?:option|choice)\s+is\s*:?|^[ \t]*A:"
-    r"|\br[ée]ponse\s*(?:est\b)?\s*:?|答案(?:是|为)?\s*[:：]?|故选\s*[:：]?",
+    r"\b(?:answers?|results?|solutions?|roots|zeros)(?:\s+(?:to|of|for)\s+[^.\n:]{0,80})?"
+    r"\s+(?:is|are|must be|should be|will be|has to be|equals|comes out to(?: be)?|turns out to be)\s*:?"
+    r"|\banswers?\s*[\"']?(?:\*\*|__)?\s*(?:[:=：]|[-–—]\s)|\bans\s*[:.](?=\s)"
+    r"|\b(?:correct|right)\s+(?:option|choice)\s*(?:is\b\s*:?|:)|^[ \t]*A:"
+    r"|^\W*(?:final )?answer[ \t]+(?=[\d$\\(-])|^[ \t>*_#-]*(?:final )?result[ \t*_]*:"
+    r"|^[ \t*_#]*(?:final )?answer[ \t*_]*$"
+    r"|\br[ée]ponse\s*(?:est\b)?\s*:?|\brespuesta\s*(?:(?:correcta )?es\b)?\s*:?"
+    r"|\bantwort\s*(?:(?:ist|lautet)\b)?\s*:?"
+    r"|\brisposta\s*(?:è\b)?\s*:?|\bresposta\s*(?:é\b)?\s*:?|\bответ\s*[:—–-]"
+    r"|答案(?:是|为|為)?\s*[:：]?(?:选\s*(?=[A-J]))?|故?选\s*[:：]?\s*(?=[A-J])|答え\s*(?:は|[:：])|정답\s*(?:은|[:：])"
+    r"|답\s*(?:은|[:：])|उत्तर\s*(?:है|[:：])|(?:الجواب|الإجابة)\s*(?:هو|هي|[:：])?",
     re.IGNORECASE | re.MULTILINE,
 )
 _OPTION = re.compile(
     r"(?<!not )\b(?:(?:[Oo]ption|[Cc]hoice)\s+\(?(?P<letter>[A-J])\)?\s+is\s+(?:the\s+)?(?:correct|right|answer)\b"
-    r"|[Cc]hoose\s+(?:option\s+)?\(?(?P<chosen>[A-J])\)?(?=\s*(?:[.,]|$)))"
+    r"|(?:^|(?:[Ss]o|[Tt]hus|[Hh]ence|[Tt]herefore),?\s+)\(?(?P<so>[A-J])\)?\s+is\s+(?:the\s+)?(?:correct|right|answer)\b"
+    r"|[Cc]hoose\s+(?:option\s+)?\(?(?P<chosen>[A-J])\)?(?=\s*(?:[.,]|$)))",
+    re.MULTILINE,
 )
-_PHRASE_WORDS = ("answer", "result", "solution", "option", "choice", "ponse", "答案", "故选")
+_PHRASE_WORDS = (
+    "answer", "result", "solution", "root", "zero", "option", "choice", "ans:", "ans.", "ans ", "ponse",
+    "respuesta", "antwort", "risposta", "resposta", "ответ", "答", "选", "답", "उत्तर", "الجواب", "الإجابة",
+)  # fmt: skip
 _LINE = re.compile(r"^[ \t]*A:", re.IGNORECASE | re.MULTILINE)
 _COLON = re.compile(r"\banswer\s*:", re.IGNORECASE)
 
@@ -59,7 +77,9 @@ def _answer_line(text: str) -> Extraction | None:
     spoken = any(word in lowered for word in _PHRASE_WORDS)
     found = _last_phrase(_PHRASE if spoken else _LINE, text, "answer_line")
     if found is None and (option := last_of(_OPTION.finditer(text))) is not None:
-        return Extraction(option["letter"] or option["chosen"], "answer_line", position=option.start())
+        return Extraction(
+            option["letter"] or option["chosen"] or option["so"], "answer_line", position=option.start()
+        )
     return found
 
 
@@ -69,31 +89,36 @@ def _answer_colon(text: str) -> Extraction | None:
 
 
 _JUDGING = re.compile(r"(?i)\W*(?:not\s+)?(?:correct|wrong|right|incorrect)\b(?!\s*(?:option|choice|answer))")
-_SUPPOSED = re.compile(
-    r"(?i)\b(?:(?:if|suppose|assume|assuming|whether)(?: that)?(?: the| our| my| this)?"
-    r"|wrong|incorrect|false|mistaken|first|initial|previous|tempting|naive)\s*$"
-)
 _PHRASES_TRIED = 50
 
 
 def _last_phrase(pattern: re.Pattern[str], text: str, rule: str) -> Extraction | None:
     """The last phrase that gives an answer; "this answer is wrong" and a phrase cut off at the end give none."""
     empty: Extraction | None = None
-    for phrase in reversed(deque(pattern.finditer(text), maxlen=_PHRASES_TRIED)):
-        if _JUDGING.match(text, phrase.end()):
-            continue
-        if _SUPPOSED.search(text[max(0, phrase.start() - 40) : phrase.start()]):
+    said = (found for found in pattern.finditer(text) if not _JUDGING.match(text, found.end()))
+    for phrase in reversed(deque(said, maxlen=_PHRASES_TRIED)):
+        if not affirms(text, phrase.start()):
             empty = empty or Extraction(
-                None, rule, "the answer is only supposed, or called wrong", phrase.start()
+                None, rule, "the answer is supposed, reported or called wrong", phrase.start()
             )
             continue
         found = _after(phrase, text, rule)
+        if found.answer is not None and retracted(text, _line_end(text, phrase.end())):
+            return Extraction(None, rule, "the answer is taken back", phrase.start())
         if found.answer is not None or found.reason != _NOTHING:
             return found
         empty = empty or found
     return empty
 
 
+def _line_end(text: str, start: int) -> int:
+    """Where the line ends on which something is said behind `start`."""
+    said = len(text) - len(text[start:].lstrip()) if text[start : start + 1].isspace() else start
+    end = text.find("\n", said)
+    return len(text) if end < 0 else end
+
+
+_PREDICATE = re.compile(r"(?i)\b(?:is|are|be|equals|es|ist|è|é|est)\s*$")
 _NOTHING = "nothing follows the answer phrase"
 
 
@@ -113,7 +138,7 @@ def _after(phrase: re.Match[str], text: str, rule: str) -> Extraction:
     boxed = last_boxes(line)
     if boxed is not None:
         return Extraction(boxed.answer, rule, boxed.reason, phrase.end())
-    return answer_of_sentence(line, rule, phrase.end())
+    return answer_of_sentence(line, rule, phrase.end(), predicate=_PREDICATE.search(phrase[0]) is not None)
 
 
 _HASH = re.compile(r"####[ \t]*([^\n]*)")
@@ -138,7 +163,13 @@ def _bold(text: str) -> Extraction | None:
     found = last_of(_BOLD.finditer(text[-2000:]))
     if found is None:
         return None
-    content = found.group(1).strip().rstrip(".:")
+    content = found.group(1).strip().rstrip(".")
+    behind = text[-2000:][found.end() :].partition("\n")[0]
+    if content.endswith(":") or (
+        content.isdigit() and found.group(1).rstrip().endswith(".") and behind.strip()
+    ):
+        # A label, or the number of a paragraph, with what it labels behind it.
+        return None
     return Extraction(content, "bold", position=found.start()) if readable(content) else None
 
 
@@ -182,12 +213,23 @@ def parse_rules(extraction: str) -> tuple[str, ...]:
     return rules
 
 
+_THOUGHT = re.compile(
+    r"<(thinking|thought|thoughts|reasoning|scratchpad|reflection|analysis)>.*?(?:</\1>|\Z)", re.DOTALL
+)
+
+
 def after_thinking(text: str) -> str | None:
     """The text after the last `</think>`; None where thinking began and never ended."""
-    _, closed, rest = text.rpartition("</think>")
-    if closed:
-        return rest
-    return None if "<think>" in text else text
+    if "<|message|>" in text:
+        # What the last channel says.
+        text = text.rpartition("<|message|>")[2]
+    rest = text.rpartition("</think>")[2]
+    if "<think>" in rest:
+        return None
+    return _THOUGHT.sub(" ", rest) if "<" in rest else rest
+
+
+_HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 
 
 def extract(response: str, rules: tuple[str, ...]) -> Extraction:
@@ -195,16 +237,32 @@ def extract(response: str, rules: tuple[str, ...]) -> Extraction:
     if rules == ("whole",):
         return Extraction(response.strip(), "whole")
     text = after_thinking(response[-LONGEST_RESPONSE:])
+    if text is not None and "<!--" in text:
+        text = _HIDDEN.sub(" ", text)
     if text is None:
         return Extraction(None, "thinking", "the response ends inside its thinking")
     finders = _LENIENT if rules == ("lenient",) else tuple(_RULES[rule] for rule in rules)
     for find in finders:
         found = find(text)
         if found is not None:
+            if rules == ("lenient",) and found.rule == "boxed" and _contradicted(found, text):
+                return Extraction(None, "boxed", "another answer is given behind the box")
             if found.answer is not None and not found.answer.strip():
                 return Extraction(None, found.rule, "the final answer is empty")
             return found
     return Extraction(None, "none", "the response states no final answer")
+
+
+def _contradicted(found: Extraction, text: str) -> bool:
+    """Whether a number in a box is followed by "the answer is" with another number."""
+    if not found.answer or "answer" not in text[found.position :].lower():
+        return False
+    boxed = parse_rational(found.answer.strip())
+    if boxed is None:
+        return False
+    said = _last_phrase(_PHRASE, text[found.position :], "answer_line")
+    number = parse_rational(said.answer.strip(" $.")) if said is not None and said.answer else None
+    return number is not None and number != boxed
 
 
 def gold_text(gold: str) -> str:

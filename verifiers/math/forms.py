@@ -20,7 +20,9 @@ from verifiers.math.syntax import (
     Relation,
     SetBuilder,
     Sym,
+    substitute,
     variables,
+    walk,
 )
 from verifiers.math.units import UNITS, Unit, convert
 
@@ -30,7 +32,61 @@ _TRANSPOSED = (Sym("T"), Sym("\\top"))
 def common_forms(ours: Node, theirs: Node) -> tuple[Node, Node]:
     """Both sides, each in the form that the other calls for."""
     ours, theirs = plainer(ours), plainer(theirs)
+    if _has_unit_vectors(ours) != _has_unit_vectors(theirs):
+        # 2i + 3j beside 2\\hat{i} + 3\\hat{j}.
+        ours, theirs = (substitute(node, _BASIS) if is_scalar(node) else node for node in (ours, theirs))
     return _beside(ours, theirs), _beside(theirs, ours)
+
+
+_BASIS: dict[str, Node] = {letter: Sym(f"\\hat {letter}") for letter in "ijk"}
+
+
+def _has_unit_vectors(node: Node) -> bool:
+    return is_scalar(node) and any(isinstance(n, Sym) and n in _BASIS.values() for n in walk(node))
+
+
+def _components(node: Node) -> dict[str, Node] | None:
+    """What stands before each unit vector of 2i + 3j - k; None where this is no such sum."""
+    if isinstance(node, Sym):
+        return {node.name[-1]: Num(Fraction(1))} if node in _BASIS.values() else None
+    if not isinstance(node, Call):
+        return None
+    parts = [_components(arg) for arg in node.args]
+    if node.head == "add":
+        found: dict[str, Node] = {}
+        for part in parts:
+            if part is None or set(part) & set(found):
+                return None
+            found |= part
+        return found
+    vectors = [part for part in parts if part is not None]
+    if len(vectors) != 1 or node.head not in ("neg", "mul", "div", "frac"):
+        return None
+    (vector,) = vectors
+    if parts[0] is None and node.head != "mul":
+        return None
+    return {
+        letter: Call(
+            node.head,
+            tuple(value if part is vector else arg for part, arg in zip(parts, node.args, strict=True)),
+        )
+        for letter, value in vector.items()
+    }
+
+
+def _entries(node: Node) -> int:
+    """How many entries a vector has; 0 for anything else."""
+    if isinstance(node, Group) and node.opener in ("(", "\\langle"):
+        return len(node.items)
+    return len(node.rows) if isinstance(node, Matrix) and len(node.rows[0]) == 1 else 0
+
+
+def _as_tuple(node: Call, size: int) -> Node | None:
+    """2i + 3j as (2, 3) beside a vector of so many entries; None where it is no such sum."""
+    components = _components(substitute(node, _BASIS)) if size in (2, 3) else None
+    if components is None or not set(components) <= set("ijk"[:size]) or len(components) < 2:
+        return None
+    return Group("(", ")", tuple(components.get(letter, Num(Fraction(0))) for letter in "ijk"[:size]))
 
 
 def plainer(node: Node) -> Node:
@@ -38,7 +94,7 @@ def plainer(node: Node) -> Node:
     if isinstance(node, Group) and node.opener == "":
         return _excluded(node)
     if isinstance(node, SetBuilder):
-        return _solutions(node)
+        return _solutions(_with_exclusions(node))
     if isinstance(node, Relation):
         return _membership(_name_first(node))
     if isinstance(node, Call) and node.head == "pow" and node.args[1] in _TRANSPOSED:
@@ -51,6 +107,12 @@ def plainer(node: Node) -> Node:
 
 
 def _beside(node: Node, other: Node) -> Node:
+    if (
+        is_scalar(node)
+        and isinstance(node, Call)
+        and (vector := _as_tuple(node, _entries(other))) is not None
+    ):
+        return vector
     if isinstance(other, Matrix) and isinstance(node, Group):
         return _as_matrix(node)
     if isinstance(other, Group) and other.opener in ("(", ""):
@@ -83,6 +145,14 @@ def _excluded(node: Group) -> Node:
         else:
             return node
     return Logic("and", tuple(conditions))
+
+
+def _with_exclusions(node: SetBuilder) -> SetBuilder:
+    """{x | x != 1, 2} excludes both."""
+    if isinstance(node.condition, Logic) and node.condition.operator == "and":
+        excluded = _excluded(Group("", "", node.condition.items))
+        return SetBuilder(node.subject, excluded) if isinstance(excluded, Logic) else node
+    return node
 
 
 def _solutions(node: SetBuilder) -> Node:
@@ -203,7 +273,7 @@ def _value_and_letters(node: Node, factors: int = _MOST_FACTORS) -> tuple[Node, 
         name, power = node.args[0].name, node.args[1]
         if name in UNITS and isinstance(power, Num) and power.value.denominator == 1 and power.value < 10:
             return Num(Fraction(1)), ((name, int(power.value)),)
-    if not isinstance(node, Call) or node.head not in ("mul", "div") or not factors:
+    if not isinstance(node, Call) or node.head not in ("mul", "div", "frac") or not factors:
         return None if variables(node) else (node, ())
     right = _value_and_letters(node.args[1], 0)
     if right is None or not right[1]:

@@ -49,9 +49,10 @@ class Functions(Brackets):
 
     def accent(self, name: str) -> Node:
         """A name with a bar, hat or arrow."""
-        self.expect("{") if self.at("{") else None
         parts: list[str] = []
-        depth = 1
+        depth = 1 if self.accept("{") else 0
+        if not depth:
+            parts.append(self.take().value)
         while depth:
             token = self.take()
             depth += (token.value == "{") - (token.value == "}")
@@ -124,6 +125,8 @@ class Functions(Brackets):
         minus_one = isinstance(power, Call) and power.head == "neg" and power.args[0] == Num(Fraction(1))
         if minus_one and name in ("sin", "cos", "tan", "cot", "sec", "csc"):
             return Call("arc" + name, arguments)
+        if minus_one and name in ("sinh", "cosh", "tanh"):
+            return Call("ar" + name, arguments)
         return Call("pow", (node, power))
 
     def function_arguments(self, name: str) -> tuple[Node, ...]:
@@ -191,7 +194,12 @@ class Functions(Brackets):
                 body = _bound(body, variable)
             return Call("int", (Sym("\\int"), body, lower, upper))
         body = self.product()
-        if isinstance(lower, Relation) and isinstance(lower.terms[0], Sym):
+        if (
+            isinstance(lower, Relation)
+            and isinstance(lower.terms[0], Sym)
+            and lower.operators in (("=",), ("to",))
+            and len(lower.terms) == 2
+        ):
             letter = lower.terms[0]
             return Call(name, (_BOUND, _bound(body, letter), lower.terms[1], upper))
         return Call(name, (Sym("\\none"), body, lower, upper))

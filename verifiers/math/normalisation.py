@@ -6,6 +6,9 @@ import html
 import re
 from functools import lru_cache
 
+from verifiers.math.boxes import closing_brace
+from verifiers.math.notations import restructured, spelled_numbers
+
 _GREEK = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "θ": "theta", "λ": "lambda", "μ": "mu",
     "µ": "mu", "ν": "nu", "ρ": "rho", "σ": "sigma", "τ": "tau", "φ": "phi", "ϕ": "phi", "χ": "chi", "ψ": "psi",
@@ -14,7 +17,7 @@ _GREEK = {
 }  # fmt: skip
 _UNICODE = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-", "＋": "+", "，": ",", "、": ",",
-    "；": ";",
+    "；": ";", "．": ".", "或": "\\text{ or }", "和": "\\text{ and }", "度": "^\\circ ",
     "：": ":", "∶": ":", "（": "(", "）": ")", "［": "[", "］": "]", "｛": "{", "｝": "}", "＝": "=", "＜": "<",
     "＞": ">",
     "％": "%", "｜": "|", "∣": "|", "‖": "\\|", "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u3000": " ",
@@ -34,6 +37,10 @@ _UNICODE = {
     "⌊": "\\lfloor ", "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ", "⟨": "\\langle ",
     "⟩": "\\rangle ", "∑": "\\sum ",
     "∏": "\\prod ", "∫": "\\int ", "…": "\\ldots ", "⋯": "\\cdots ", "½": "\\frac{1}{2}",
+    "₹": "\\rupee ", "¢": " \\text{ cents} ",
+    "⅐": "\\frac{1}{7}", "⅑": "\\frac{1}{9}",
+    "⅒": "\\frac{1}{10}", "⅖": "\\frac{2}{5}", "⅗": "\\frac{3}{5}", "⅘": "\\frac{4}{5}", "⅚": "\\frac{5}{6}",
+    "⅜": "\\frac{3}{8}", "⅝": "\\frac{5}{8}", "⅞": "\\frac{7}{8}",
     "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}",
     "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}", "⅕": "\\frac{1}{5}", "⅙": "\\frac{1}{6}", "⅛": "\\frac{1}{8}",
     "ℏ": "\\hbar ", "ℓ": "\\ell ", "∖": "\\setminus ", "∧": "\\land ", "∨": "\\lor ", "¬": "\\neg ",
@@ -70,18 +77,18 @@ _LEFT_RIGHT_DOT = re.compile(r"\\(?:left|right)\s*\.")
 _SPACES = re.compile(
     r"(?<!\\)\\[,;:>! ]|\\q?quad"
     r"|\\(?:thinspace|enspace|space|medspace|thickspace|negthinspace|hspace\*?\{[^{}]*\})"
-    r"(?![A-Za-z])|~"
+    r"(?![A-Za-z])|(?<=\S)~|(?<=\s)~(?=\\)"
 )
 _GROUPED = re.compile(
     r"(?<![\d.,])(\d{1,3})((?:(?:\s?\{,\s?\}\s?|,\s*\\!\s*|\\,\s?|\\ |~|\\;|\{\\,\}|\\!\\,)\d{3})+)(?!\d)"
 )
 _SPACE_GROUPED = re.compile(r"(?<![\d.,^_{])(\d{1,3})((?: \d{3})+)(?![\d])")
 _RENAMED = (
-    (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
+    (re.compile(r"\\(?:[dtc]frac|nicefrac|sfrac|xfrac|flatfrac)(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\[dt]binom(?![A-Za-z])"), r"\\binom"),
     (re.compile(r"\\(?:leqslant|leqq|leq)(?![A-Za-z])|<=|=<"), r"\\le "),
     (re.compile(r"\\(?:geqslant|geqq|geq)(?![A-Za-z])|>=|=>"), r"\\ge "),
-    (re.compile(r"\\(?:neq|not\s*=)(?![A-Za-z])|!=|<>"), r"\\ne "),
+    (re.compile(r"\\(?:neq|not\s*=)(?![A-Za-z])|(?<![\d)}])!=|<>"), r"\\ne "),
     (re.compile(r"\\overrightarrow(?![A-Za-z])"), r"\\vec"),
     (re.compile(r"\\lt(?![A-Za-z])"), "<"),
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
@@ -91,8 +98,10 @@ _RENAMED = (
     (re.compile(r"\\varphi(?![A-Za-z])"), r"\\phi "),
     (re.compile(r"\\varepsilon(?![A-Za-z])"), r"\\epsilon "),
     (re.compile(r"\\(?:lvert|rvert|vert)(?![A-Za-z])"), "|"),
-    (re.compile(r"\\(?:lbrace|lbrack)(?![A-Za-z])"), r"\\{"),
-    (re.compile(r"\\(?:rbrace|rbrack)(?![A-Za-z])"), r"\\}"),
+    (re.compile(r"\\lbrace(?![A-Za-z])"), r"\\{"),
+    (re.compile(r"\\rbrace(?![A-Za-z])"), r"\\}"),
+    (re.compile(r"\\lbrack(?![A-Za-z])"), "["),
+    (re.compile(r"\\rbrack(?![A-Za-z])"), "]"),
     (re.compile(r"\\(?:bold|boldsymbol|bm|mathbf|mathit|mathsf|mathnormal)(?![A-Za-z])"), r"\\mathbf"),
     (
         re.compile(r"\\(?:mbox|textrm|textnormal|textsf|texttt|hbox|textit|textup|emph)(?![A-Za-z])"),
@@ -106,44 +115,23 @@ _RENAMED = (
     (re.compile(r"\\(?:vee|lor)(?![A-Za-z])"), r"\\text{ or }"),
     (re.compile(r"\\(?:wedge|land)(?![A-Za-z])"), r"\\text{ and }"),
 )
-# Plain TeX: {n \choose k}, {a \over b}.
-_INFIX = re.compile(
-    r"\{([^{}]*?)\\(choose|over)(?![A-Za-z])([^{}]*)\}|^([^{}]*?)\\(choose)(?![A-Za-z])([^{}]*)$"
+_NEXT_EQUATION = re.compile(
+    r"(?<=[^\s,;])(?<!or\})(?<!and\})(?<!or)(?<!and)\s*\\q?quad\s*(?=[A-Za-z](?:_\{?\w+\}?)?\s*=)"
 )
-# A system between one brace and nothing: \left\{\begin{array}{l} ... \end{array}\right.
-_ONE_BRACE = re.compile(
-    r"\\(?:\{|lbrace)\s*\\begin\s*\{(?:array\}\s*\{[lcr| ]*|aligned|matrix|gathered|split)\}"
-    r"((?:(?!\\begin).)*?)\\end\s*\{(?:array|aligned|matrix|gathered|split)\}(?!\s*\\(?:\}|rbrace))",
-    re.DOTALL,
-)
-# Plain text: x1 and C2 are indexed letters, U between brackets is a union, <1,2> is a vector, 45^o are degrees.
-_INDEXED = re.compile(r"(?<![A-Za-z\\_^{\d.])([cCxyz])(\d)(?![\d.])")
-_UNION_LETTER = re.compile(r"(?<=[)\]}])\s*U\s*(?=[(\[{])|(?<=[)\]])\s*U\s*(?=\\)")
-_ANGLED = re.compile(r"<([^<>=\\]*,[^<>=]*)>")
-# One line in an environment that is made for several.
-_ONE_LINE = re.compile(
-    r"\\begin\s*\{(aligned|array|gathered|split|align\*?|equation\*?)\}(?:\s*\{[lcr]\})?((?:(?!\\\\|&|\\begin|\\end).)*)\\end\s*\{\1\}",
-    re.DOTALL,
-)
-_BARRED_LETTER = re.compile(r"\\overline\s*\{\s*([A-Za-z])\s*\}")
-_MEASURE = re.compile(r"(?<![A-Za-z\\])m\s*\\angle(?![A-Za-z])")
-_LINE_NAME = re.compile(r"^(?:[lLCE]|\\ell)(?:_\{?\d\}?)?\s*:\s*(?=[^:]*[xy][^:]*=[^:]*$)")
-_RUPEES = re.compile(r"(?:\\text\s*\{\s*)?\bRs\.\s*\}?\s*(?=\d)")
-_PART = re.compile(r"\\text\s*\{\s*\((?:[a-e]|i{1,3}|iv|v|\d)\)\s*\}")
-# ^{5}C_{2} and {}_5C_2.
-_LEFT_INDEX = re.compile(r"(?<![\w})])(?:\{\s*\})?[\^_]\{?(\w+)\}?\s*C\s*_\s*(?:\{(\w+)\}|(\w))")
-_DEGREE_LETTER = re.compile(r"(?<=\d)\s*\^\s*(?:o|\{\s*o\s*\})(?![A-Za-z])")
+_LINE_BREAK = re.compile(r"(?<=[^\s,;\\])\s*\\\\\s+(?=\S)")
+_PRICE = re.compile(r"(?<!\\)\$(?=\s?\d)")
 _LEADING = re.compile(r"^(?:∴|⇒|⟹|=>|\\(?:therefore|Rightarrow|implies)(?![A-Za-z]))\s*")
 # What any of the renamed commands and signs begins with.
 _RENAMED_SIGN = re.compile(r"[\\<>!*]|=<|\.\.\.")
 _DELIMITERS = re.compile(r"(?<!\\)\${1,2}|\\\(|\\\)|(?<!\\)\\\[|(?<!\\)\\\]")
-_BOX = re.compile(r"\\f?boxed\s*\{")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z{}|%$(\[)\]])")
 
 
 def strip_wrapping(text: str) -> str:
     """Without math delimiters around the whole and a final full stop."""
     text = _LEADING.sub("", text.strip())
+    if text.startswith("\\boxed{") and closing_brace(text, len("\\boxed{")) == len(text) - 1:
+        text = text[len("\\boxed{") : -1].strip()
     changed = True
     while changed:
         changed = False
@@ -157,18 +145,13 @@ def strip_wrapping(text: str) -> str:
                 and text.endswith(closing)
             )
             if whole and opening not in inside and closing not in inside and not inside.endswith("\\"):
-                text, changed = inside.strip(), True
+                text, changed = _LEADING.sub("", inside.strip()), True
                 break
     return text
 
 
 def _join_groups(match: re.Match[str]) -> str:
     return match.group(1) + re.sub(r"\D", "", match.group(2))
-
-
-def _prefix_form(match: re.Match[str]) -> str:
-    above, name, below = match.groups()[:3] if match[2] else match.groups()[3:]
-    return f"\\{'binom' if name == 'choose' else 'frac'}{{{above}}}{{{below}}}"
 
 
 _LONGEST_KEPT = 500
@@ -203,48 +186,26 @@ def _canonical(text: str) -> str:
         if "\\\\begin" in text:
             text = text.replace("\\\\", "\\")
         elif "\\begin" not in text:
-            text = _DOUBLED.sub(r"\\", text)
-    text = strip_wrapping(text)
+            # A line break outside an environment only separates.
+            text = _LINE_BREAK.sub(" , ", _DOUBLED.sub(r"\\", text))
+    if text.count("$") == 1:
+        text = _PRICE.sub(r"\\$", text)
+    text = spelled_numbers(strip_wrapping(text))
     text = _GROUPED.sub(_join_groups, text)
-    if "\\" in text or "$" in text:
+    if "\\" in text or "$" in text or "~" in text:
         text = _DELIMITERS.sub(" ", text)
         text = _LEFT_RIGHT_DOT.sub(" ", text)
+        text = _NEXT_EQUATION.sub(" , ", text)
         text = _SIZES.sub(" ", text)
         text = _SPACES.sub(" ", text)
     if _RENAMED_SIGN.search(text):
         for pattern, replacement in _RENAMED:
             text = pattern.sub(replacement, text)
     text = _SPACE_GROUPED.sub(_join_groups, text)
-    text = _restructured(text)
+    text = restructured(text)
     if text.endswith((",", ";")) and len(text) > 1:
         text = text[:-1]
     return " ".join(text.rstrip("\\ ").split())
-
-
-def _restructured(text: str) -> str:
-    """Notations of other places in the one that the parser reads."""
-    if "\\" in text:
-        if "\\choose" in text or "\\over" in text:
-            text = _INFIX.sub(_prefix_form, text)
-        if "\\begin" in text:
-            text = _ONE_BRACE.sub(r"\\begin{cases}\1\\end{cases}", text)
-            text = _ONE_LINE.sub(r" \2 ", text).strip()
-        text = _MEASURE.sub(r"\\angle ", text)
-        text = _BARRED_LETTER.sub(r"\\bar{\1}", text)
-        text = _PART.sub(" ", text).strip()
-    if "Rs." in text:
-        text = _RUPEES.sub(r"\\text{Rs} ", text)
-    if "C" in text:
-        text = _LEFT_INDEX.sub(lambda m: f"\\binom{{{m[1]}}}{{{m[2] or m[3]}}}", text)
-    if "^" in text:
-        text = _DEGREE_LETTER.sub(r"^\\circ ", text)
-    if "U" in text:
-        text = _UNION_LETTER.sub(r"\\cup ", text)
-    if text.startswith("<") and (angled := _ANGLED.fullmatch(text)) is not None:
-        text = "\\langle " + angled[1] + "\\rangle "
-    if ":" in text:
-        text = _LINE_NAME.sub("", text)
-    return _INDEXED.sub(r"\1_\2", text)
 
 
 _BETWEEN_DIGITS = re.compile(r"(?<=\d) (?=\d)")

@@ -122,7 +122,7 @@ class _Parser(Powers):
 
     def relation(self) -> Node:
         """A chain of expressions with relation signs."""
-        while self.text_in({"only", "about", "approximately", "is", "the"}):
+        while self.text_in({"only", "about", "approximately", "exactly", "is", "the"}):
             self.position += 1
         token = self.peek()
         following = self.peek(1)
@@ -146,7 +146,7 @@ class _Parser(Powers):
         if self.at(*RELATIONS) and not self.at("\\mid"):
             # "= 5": a relation without its left side.
             operator = RELATIONS[self.take().value]
-            if operator in ("=",):
+            if operator in ("=", "~"):
                 return self.relation()
             raise UnparsedError(f"nothing stands before {operator!r}")
         terms = [self.definition_head() or self.set_expression()]
@@ -165,6 +165,9 @@ class _Parser(Powers):
             return self.residue(terms[0])
         if self.accept("\\pmod"):
             return Call("congruent", (*terms, self.argument()))
+        last = terms[-1]
+        if operators[-1] == "==" and isinstance(last, Call) and last.head == "mod":
+            return Call("congruent", (*terms[:-1], *last.args))
         if self.at("(") and (inner := self.peek(1)) is not None and inner.value in ("mod", "\\mod", "\\bmod"):
             self.position += 2
             modulus = self.sum()
@@ -207,9 +210,15 @@ class _Parser(Powers):
                 crossed = self.take().value == "\\times" and _is_vector(node)
                 right = self.signed_power()
                 node = Call("cross" if crossed and _is_vector(right) else "mul", (node, right))
-            elif self.at("/", "\\div") or (self.at(":") and not self.no_colon):
-                ratio = self.take().value == ":"
-                node = Call("ratio" if ratio else "div", (node, self.signed_power()))
+            elif self.at("/", "\\div"):
+                self.position += 1
+                node = Call("div", (node, self.signed_power()))
+            elif self.at(":") and not self.no_colon:
+                # 2:4:2\sqrt{3}: what stands behind the colon is a product.
+                self.position += 1
+                self.no_colon += 1
+                node = Call("ratio", (node, self.signed_product()))
+                self.no_colon -= 1
             elif self.at("\\bmod", "\\mod"):
                 self.position += 1
                 node = Call("mod", (node, self.signed_power()))
@@ -231,6 +240,14 @@ class _Parser(Powers):
                 node = self.juxtaposed(node)
             else:
                 return node
+
+    def signed_product(self) -> Node:
+        """A product with a sign before it."""
+        sign = self.leading_sign()
+        node = self.product()
+        for mark in reversed(sign):
+            node = Call(_SIGNS[mark], (node,)) if mark != "+" else node
+        return node
 
     def juxtaposed(self, left: Node) -> Node:
         """What stands directly behind `left`: a mixed number's fraction, or another factor."""
@@ -258,6 +275,9 @@ class _Parser(Powers):
             return Call("mixed", (left, right))
         if whole and following.value == "\\frac" and _proper(right):
             return Call("mixed", (left, right))
+        if whole and following.value == "\\frac" and _of_numbers(right):
+            # 1\\frac{4}{3} is no mixed number, and a product would be written with its sign.
+            raise UnparsedError("a mixed number with an improper fraction")
         return Call("mul", (left, right))
 
 
@@ -309,6 +329,11 @@ def _proper(node: Node) -> bool:
         return False
     above, below = node.args
     return isinstance(above, Num) and isinstance(below, Num) and 0 < above.value < below.value
+
+
+def _of_numbers(node: Node) -> bool:
+    """Whether this is a fraction of two numbers."""
+    return isinstance(node, Call) and node.head == "frac" and all(isinstance(arg, Num) for arg in node.args)
 
 
 def _ends_in_number(node: Node) -> bool:

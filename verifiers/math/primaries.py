@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from verifiers.math.functions import Functions
 from verifiers.math.syntax import (
+    Based,
     Call,
     Group,
     Node,
@@ -18,6 +19,7 @@ from verifiers.math.syntax import (
 from verifiers.math.tokens import DEEPEST, Token, UnparsedError, tokenize
 from verifiers.math.vocabulary import (
     ACCENTS,
+    CALLED,
     CURRENCIES,
     CURRENCY_NAMES,
     ENGLISH,
@@ -26,8 +28,11 @@ from verifiers.math.vocabulary import (
     INVERSE,
     NAMES,
     PREFIXED,
+    STOP_WORDS,
     USUAL_FUNCTIONS,
 )
+
+_MEASURES = (Sym("P"), Sym("E"))
 
 
 class Primaries(Functions):
@@ -125,8 +130,8 @@ class Primaries(Functions):
         name = INVERSE.get(lowered, lowered)
         if name == "inf" and not self.at("(", "_", "\\{"):
             return Sym("\\infty")
-        if name == "abs" and self.at("("):
-            return Call("abs", (self.primary(),))
+        if name in CALLED and self.at("("):
+            return Call(CALLED[name], (self.primary(), *((Num(Fraction(3)),) if name == "cbrt" else ())))
         if name in FUNCTIONS and len(value) > 1:
             return self.function(name)
         if value in CURRENCY_NAMES and (following := self.peek()) is not None and following.kind == "number":
@@ -135,7 +140,7 @@ class Primaries(Functions):
             return Sym(NAMES[lowered])
         if value in ("frac", "binom"):
             return self.command("\\" + value)
-        for length in range(min(len(value), 7), 1, -1):
+        for length in range(min(len(value), 7), 1, -1) if lowered not in STOP_WORDS else ():
             # "cosx", "pir": a known name with something behind it.
             head = value[:length]
             if (
@@ -182,6 +187,18 @@ class Primaries(Functions):
         self.position = start
         return node
 
+    def based(self) -> Node:
+        """\\based{FF}{16}, which only the normalisation writes."""
+        self.expect("{")
+        digits = ""
+        while not self.at("}"):
+            digits += self.take().value
+        self.expect("}")
+        base = self.braced()
+        if not isinstance(base, Num) or not digits.isalnum():
+            raise UnparsedError("a number in no base")
+        return Based(digits, int(base.value))
+
     def inverse_sign(self) -> bool:
         """Take ^{-1}, if it is next."""
         start = self.position
@@ -213,12 +230,28 @@ class Primaries(Functions):
             while self.accept("'"):
                 name = Call("prime", (name,))
             if self.at("("):
+                if name in _MEASURES and (measured := self.measured(name)) is not None:
+                    return measured
                 group = self.primary()
                 arguments = group.items if isinstance(group, Group) else (group,)
                 if self.at("=") and all(isinstance(a, (Sym, Num)) for a in arguments):
                     return Call("apply", (name, *arguments))
         except UnparsedError:
             pass
+        self.position = start
+        return None
+
+    def measured(self, name: Node) -> Node | None:
+        """P(A | B) before "=": the probability of an event, whatever its parentheses hold, as one name."""
+        start = self.position
+        depth = 0
+        while (token := self.peek()) is not None:
+            depth += (token.value == "(") - (token.value == ")")
+            self.position += 1
+            if depth == 0:
+                break
+        if depth == 0 and self.at("=") and isinstance(name, Sym):
+            return Sym(name.name + "".join(t.value for t in self.tokens[start : self.position]))
         self.position = start
         return None
 
@@ -309,6 +342,14 @@ class Primaries(Functions):
             return self.prefixed(value)
         if name in GREEK:
             return self.letter(value) if name not in ("infty", "emptyset", "pi", "prime") else Sym(value)
+        if name == "|":
+            self.in_norm = True
+            inner = self.item()
+            self.expect("\\|")
+            self.in_norm = False
+            return Call("norm", (inner,))
+        if name == "based":
+            return self.based()
         if name in ("\\", "&"):
             raise UnparsedError("a line break")
         raise UnparsedError(f"the command {value!r}")

@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Iterator
 
 from verifiers.math.boxes import Extraction
+from verifiers.math.clauses import retracted, stated
 from verifiers.math.normalisation import canonical_latex
 from verifiers.math.numbers import parse_rational
 from verifiers.math.parser import LONGEST, UnparsedError, parse
-from verifiers.math.text import choice, choices, plain, synonym, without_qualifier
+from verifiers.math.text import choice, choices, plain, synonym, without_qualifier, yes_or_no
 
 
 def last_of(matches: Iterator[re.Match[str]]) -> re.Match[str] | None:
@@ -26,29 +27,49 @@ _DENIED = re.compile(
     r"(?i)^\W*(?:definitely |certainly |clearly )?(?:not\b|never\b|isn't\b)|^\W*(?:unknown|unclear|wrong)\b"
 )
 _UNSURE = re.compile(
-    r"(?i)\b(?:not sure|unsure|maybe|perhaps|possibly|(?:might|could) (?:also )?be(?= [$\d\\])|I guess)"
+    r"(?i)\b(?:not sure|unsure|depends|maybe|perhaps|possibly|(?:might|could) (?:also )?be(?= [$\d\\])|I guess)"
 )
 _SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s+(?=[A-Z\"\\[(])|\s*$)|。|[!?]\s*$")
 _CONTRAST = re.compile(r",?\s+(?:and not|not|non|nicht|rather than|instead of)\s|不是")
 _CLAUSE = re.compile(
-    r"[,;]?\s+(?:because|since|as|which|due to|so|by|given that|per|after)\s"
+    r"[,;]?\s+(?:because|since|as|which|due to|so|(?<!given )by|given that|per|after)\s"
     r"|,\s+(?:it|that|this|not|and not|where)\s"
     r"|，|,?\s+\((?:since|because)"
 )
 
 
-def answer_of_sentence(rest: str, rule: str, position: int) -> Extraction:
-    """The answer in a sentence: as it stands, or without the clause that explains it, or its last formula."""
+# "1/2, i.e. 50%" and "0.5 (or 50%)": two forms that must both be the gold.
+_IN_OTHER_WORDS = re.compile(
+    r"(?:,\s*i\.e\.,?\s*|\s+\((?:or|i\.e\.,?|that is,?)\s+)([^(),]{1,60}?)\)?(?=[.\s]*$)"
+)
+# "7 (3 + 4)": what stands in parentheses explains the value.
+_EXPLAINED_BEHIND = re.compile(r"([^\s()]+)\s+\(\s*\d[^()]{0,60}[-+*/×=][^()]{0,60}\)\.?")
+
+
+def answer_of_sentence(rest: str, rule: str, position: int, *, predicate: bool = False) -> Extraction:
+    """The answer in a sentence: as it stands, or without the clause that explains it, or its last formula.
+
+    With `predicate` the text stands behind "the answer is", and nothing but filler may come before the value:
+    "said to be 7" and "far from 7" give none.
+    """
     rest = _SPECIAL.sub("", rest).replace("**", "").replace("__", "").strip().strip('"').strip()
+    if rest.endswith("}") and rest.count("{") < rest.count("}"):
+        # The end of a JSON object.
+        rest = rest[:-1].strip().strip('"')
     if _UNSURE.search(rest):
         return Extraction(None, rule, "the sentence hedges", position)
     if _DENIED.search(rest):
         return Extraction(None, rule, "the sentence denies instead of answering", position)
     if contrast := _CONTRAST.search(rest):
         rest = rest[: contrast.start()].strip(" ,;")
+    rest = _IN_OTHER_WORDS.sub(r" or \1", rest)
+    if (explained := _EXPLAINED_BEHIND.fullmatch(rest)) is not None:
+        rest = explained[1]
     if readable(rest):
         return Extraction(rest.rstrip(".").strip(), rule, position=position)
     sentence = rest[: end.start()] if (end := _SENTENCE_END.search(rest)) else rest
+    if end is not None and retracted(rest, end.start()):
+        return Extraction(None, rule, "the answer is taken back", position)
     if readable(sentence):
         return Extraction(sentence.strip(), rule, position=position)
     if clause := _CLAUSE.search(sentence):
@@ -56,9 +77,19 @@ def answer_of_sentence(rest: str, rule: str, position: int) -> Extraction:
         if before and readable(before):
             return Extraction(before, rule, position=position)
     said = _after_verb(sentence)
+    if predicate and said is not None and not _FILLED.fullmatch(sentence[: sentence.rfind(said)]):
+        return Extraction(
+            None, rule, "what the sentence says of the value does not make it the answer", position
+        )
     return Extraction(said if said is not None else rest, rule, position=position)
 
 
+_FILLED = re.compile(
+    r"(?i)(?:\W|\b(?:the|an?|number|value|total|sum|exactly|approximately|about|roughly|around|just|only|simply|clearly"
+    r"|indeed|then|therefore|thus|so|equal|to|given|by|now|also|option|choice|letter|case|equals|of|is|are|x|y|n"
+    r"|that|there|we|have|get|which|probability|area|length)\b(?!\s*(?:log|half|twice)))*"
+    r"|that\b.*|.*=[\s$]*|.*\b(?:is|are|equals)[\s$]*"
+)
 _VERB = re.compile(
     r"\b(?:is|are|equals?|be|was|of|at|by|in|to|costs?|has|have|takes?|need(?:s|ed)?|about|approximately|exactly|total|only)\b|[=:]"
 )
@@ -101,26 +132,6 @@ def _after_verb(sentence: str) -> str | None:
     return numbers[0].group().strip()
 
 
-_UNSOUND = re.compile(
-    r"(?i)\b(?:wrong|incorrect|reject(?:ed|s)?|extraneous|contradiction|impossible|invalid|except|depends on"
-    r"|(?:does|do)(?: not|n't) (?:work|satisfy|hold)|not (?:a|an|the) (?:solution|root|answer)"
-    r"|too (?:small|large|big|few|many|high|low)|for example|such as|not sure|unsure|maybe"
-    r"|perhaps|guess|(?:might|could) be|(?:lower|upper) bound)\b"
-)
-_CLAUSE_START = re.compile(r"[.!?]\s|[,;\n]|\b(?:so|thus|hence|therefore|but)\b")
-_CLAUSE_STOP = re.compile(r"[.!?](?:\s|$)|\n|[,;]\s")
-
-
-def _unsound(text: str, start: int, end: int) -> bool:
-    """Whether the clause around a value says that it is wrong, rejected or an example."""
-    begin = max(
-        (m.end() for m in _CLAUSE_START.finditer(text, max(0, start - 150), start)),
-        default=max(0, start - 150),
-    )
-    stop = _CLAUSE_STOP.search(text, end, end + 150)
-    return bool(_UNSOUND.search(text, begin, stop.start() if stop else min(len(text), end + 150)))
-
-
 def _modified(text: str, start: int, end: int) -> bool:
     """Whether what stands around a number makes another value of it: "twice 12", "12 squared", "over 12"."""
     return bool(
@@ -155,18 +166,44 @@ _DENIED_BEFORE = re.compile(
     r"(?i)(?:(?:\b(?:not|never|cannot)|n't)(?: be| equal| equal to)?|\b(?:or|either|at least|at most"
     r"|(?:more|less|fewer|greater|smaller|larger|other) than(?: or equal to)?|over|under|above|below"
     r"|within|beyond|except|up to"
-    r"|nearly|almost|barely|exceeds?|negative|minus|twice|thrice|double|triple|divisible by"
+    r"|nearly|almost|barely|exceeds?|but|negative|minus|twice|thrice|double|triple|divisible by"
     r"|(?:half|third|quarter|fraction|percent|%|root|square|cube|power|reciprocal|multiples?|factors?|divisors?)"
     r" of)"
     r"|\\(?:neq?|geq?|leq?|approx|not)|[<>≠≥≤≈?])\s*\$?$"
     # What a number names, counts or divides is not the answer.
     r"|\b(?:step|figure|fig\.|theorem|lemma|corollary|equation|eq\.|table|problem|question|example|page|section"
-    r"|chapter|digit|radius|depends on|divided by|such as|for example,?|modulo|possibly|reject(?:s|ed)?)\s*[$(]*$"
+    r"|chapter|case|line|digit|radius|depends on|divided by|such as|for example,?|modulo|possibly"
+    r"|reject(?:s|ed)?)\s*[$(]*$"
 )
 _OPEN_AFTER = re.compile(
     r"(?i)^(?:\W*(?:or|and) (?:more|less|so|fewer|above|below|greater|higher|larger|smaller|lower|\d"
     r"|a (?:half|third|quarter))|\s*[-+*/^]\s*[A-Za-z(\\]"
+    r"|\s*(?:[>≤≥≠]|<(?![A-Z/|])|\\(?:leq?|geq?|neq?|lt|gt)\b)"
+    r"|\s*(?:times|plus|minus|divided|multiplied|mod(?:ulo)?|raised|unless|if|when|whenever"
+    r"|for (?:even|odd|all|any|each|every|some))\b"
     r"|[)$\s]*(?:squared|cubed|factorial)\b|(?:st|nd|rd|th)\b|\s*\?|[-\s]?digits?\b)"
+)
+_ITEM_BEFORE = re.compile(
+    r"(?<![\w.,])(?:[-−]?\d[\d./]{0,30}%?|\$[^$\n]{1,80}\$)\s?\$?\s?(?:,\s?(?:and\b|or\b)?|;|and\b|or\b|&)\s?\$?$"
+)
+_MOST_LISTED = 40
+_LONGEST_ITEM = 120
+
+
+def _list_start(text: str, start: int) -> int:
+    """Where the row of values begins whose last one stands at `start`: 40 in "40, 41 and 42"."""
+    for _ in range(_MOST_LISTED):
+        before = text[max(0, start - _LONGEST_ITEM) : start].rstrip(" ")
+        found = _ITEM_BEFORE.search(before)
+        if found is None:
+            break
+        start = max(0, start - _LONGEST_ITEM) + found.start()
+    return start
+
+
+_OF_SEVERAL = re.compile(
+    r"(?i)(?:\b(?:solutions|answers|roots|values|zeros|zeroes|numbers|integers|primes|factors|divisors|lengths"
+    r"|sides) (?:are|were)|\bis|=)[\s$:]*$"
 )
 _LISTED = re.compile(r"\s*(?:,|;|,?\s*(?:and|or))\s*")
 _CHUNK = re.compile(
@@ -202,14 +239,45 @@ def last_value(text: str) -> Extraction | None:
         said = _formula_said(tail, number)
         if said is not None:
             return Extraction(said, "last_math")
+        if (equation := _equation_said(tail, start, value)) is not None:
+            return (
+                Extraction(equation, "last_math")
+                if stated(tail, start, number.end())
+                else Extraction(None, "last_math", "nothing states the last equation as the answer")
+            )
         chunk = _CHUNK.match(tail, number.end())
         if chunk is not None and readable(value + chunk.group()):
             # 25π and 3√2 are no 25 and 3.
             value += chunk.group()
     end = spans[-1][1] if rule == "last_math" else start + len(value)
-    if _modified(tail, start, end) or _unsound(tail, start, end):
-        return Extraction(None, rule, "the last value is denied, or one of several alternatives")
+    listed = _list_start(tail, start)
+    if listed < start:
+        # One of several numbers is no answer; all of them together may be.
+        start, value = listed, tail[listed:end].strip()
+        if not _OF_SEVERAL.search(tail, max(0, start - 60), start):
+            return Extraction(None, rule, "the last value is one of several numbers in a row")
+    if _modified(tail, start, end) or not stated(tail, start, end):
+        return Extraction(None, rule, "nothing states the last value as the answer")
     return Extraction(value, rule)
+
+
+_EQUALS = re.compile(r"[=][\s$]*$")
+# A word of an equation: signs and numbers, and letters that stand alone.
+_TERM = re.compile(r"(?:[^A-Za-z]|(?<![A-Za-z])[A-Za-z](?![A-Za-z]))+")
+
+
+def _equation_said(text: str, start: int, value: str) -> str | None:
+    """The equation "2x = 5" whose right side is the last number: its left side says of what."""
+    lead = text[max(0, start - 100) : start].rpartition("\n")[2]
+    if not _EQUALS.search(lead):
+        return None
+    terms: list[str] = []
+    for word in reversed(lead.replace("$", " ").replace("=", " = ").split()):
+        if not _TERM.fullmatch(word) or word[-1] in ".,;:":
+            break
+        terms.insert(0, word)
+    equation = " ".join([*terms, value])
+    return equation if len(terms) > 1 and readable(equation) else None
 
 
 def _formula_said(text: str, number: re.Match[str]) -> str | None:
@@ -230,9 +298,11 @@ def _formula_said(text: str, number: re.Match[str]) -> str | None:
 
 def bare(text: str) -> Extraction | None:
     """A response that is nothing but its answer."""
-    text = _SPECIAL.sub("", text).strip()
+    text = _SPECIAL.sub("", text).strip().lstrip("#").strip()
     if len(text) > 4 and text.startswith("**") and text.endswith("**"):
         text = text[2:-2].strip()
+    if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'`*_" and text[0] not in text[1:-1]:
+        text = text[1:-1].strip()
     if not text or len(text) > 400 or "\n\n" in text or "\\boxed" in text:
         return None
     sentence = text.endswith(".") and len(text.split()) > 2
@@ -242,12 +312,21 @@ def bare(text: str) -> Extraction | None:
         before = text[: clause.start()].strip(" ,;")
         if _HAS_VALUE.search(before) and readable(before):
             return Extraction(before, "whole")
+    if (
+        len(text) <= 200
+        and _PLAIN_SENTENCE.fullmatch(text)
+        and (yes_or_no(text) or _SAYS.search(text) or synonym(text))
+    ):
+        # "Yes, it is possible." and "The function is odd."
+        return Extraction(text, "whole")
     if len(text) <= 200 and not _RAW_WORD.search(_COMMAND.sub(" ", text)):
         # A formula that can't be read is no prose to search for a number.
         return Extraction(text, "whole")
     return None
 
 
+_PLAIN_SENTENCE = re.compile(r"[A-Z][A-Za-z ,'-]*\.?")
+_SAYS = re.compile(r"\b(?:is|are) (?:an? |the )?[a-z-]+\.?$")
 _COMMAND = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _RAW_WORD = re.compile(r"[^\W\d_]{2,}")
 _HAS_VALUE = re.compile(r"\d|\\|^[A-J]$")

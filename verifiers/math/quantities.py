@@ -8,7 +8,7 @@ from verifiers.math.primaries import Primaries
 from verifiers.math.syntax import Call, Node, Num, Quantity
 from verifiers.math.tokens import Token, UnparsedError
 from verifiers.math.units import RAW_UNITS, convert, parse_unit
-from verifiers.math.vocabulary import FUNCTIONS, NAMES, SCALES, SEPARATORS, STOP_WORDS
+from verifiers.math.vocabulary import CURRENCY_NAMES, FUNCTIONS, NAMES, SCALES, SEPARATORS, STOP_WORDS
 
 _BELOW = frozenset({"s", "h", "m", "L", "l", "g", "J", "K"})
 """Letters that are units below a stroke."""
@@ -83,12 +83,20 @@ class Quantities(Primaries):
                 token.kind == "text"
                 and value.lower().split(" ")[0] not in STOP_WORDS
                 and value.lower() not in SEPARATORS
+                and value != "cis"
             ):
                 if not phrase and len(value) == 1 and value in "eid":
                     break
                 phrase.append(value)
             elif (
-                (token.kind == "word" and (value in RAW_UNITS or (phrase and value in ("per", "old", "ago"))))
+                (
+                    token.kind == "word"
+                    and (
+                        value in RAW_UNITS
+                        or (len(value) == 3 and value in CURRENCY_NAMES)
+                        or (phrase and value in ("per", "old", "ago"))
+                    )
+                )
                 or (
                     token.kind == "word"
                     and len(value) >= 4

@@ -235,7 +235,9 @@ def _bound(left: Node, operator: str, right: Node, *, gold: bool) -> RealSet:
             )
         return RealSet(pieces, name, True)
     closed = operator in ("<=", ">=")
-    if is_infinite(right):
+    if (infinite := is_infinite(right)) != 0:
+        if (operator in ("<", "<=")) != (infinite == 1) or operator not in _FLIPPED:
+            raise NoSetError
         return RealSet(REALS.pieces, name, True)
     if operator in ("<", "<="):
         return RealSet((Piece(None, False, right, closed),), name, True)

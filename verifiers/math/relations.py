@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from abc import abstractmethod
 from collections.abc import Sequence
+from fractions import Fraction
 
 from verifiers.math import compare
 from verifiers.math.shapes import (
@@ -13,6 +14,7 @@ from verifiers.math.shapes import (
     approximates,
     arbitrary_constants,
     is_scalar,
+    letters_of,
     name_in,
     same_name,
 )
@@ -20,12 +22,14 @@ from verifiers.math.syntax import (
     Call,
     Logic,
     Node,
+    Num,
     Relation,
     Sym,
     substitute,
     variables,
 )
 from verifiers.math.values import Values
+from verifiers.math.vocabulary import FUNCTIONS
 
 _USUAL_ARGUMENTS = frozenset({"x", "y", "z", "t", "n"})
 
@@ -63,6 +67,12 @@ class Relations(Values):
     ) -> bool | None:
         """x = 3 against 3, f(x) = 2x against f(t) = 2t."""
         if ours_named and theirs_named:
+            chains = letters_of(ours), letters_of(theirs)
+            if len(chains[1]) > 1 and chains[0] != chains[1]:
+                # x = y = 1 is not x = y = z = 1.
+                return False
+            if ours_named.name is theirs_named.name is None and not self.same_question(ours, theirs):
+                return False
             renamed = same_name(ours_named, theirs_named)
             if renamed is not None:
                 value = substitute(ours_named.value, renamed) if renamed else ours_named.value
@@ -82,6 +92,18 @@ class Relations(Values):
             return self.equal(named.value, other)
         return self.equal(other, named.value) if not isinstance(other, Relation) else None
 
+    def same_question(self, ours: Node, theirs: Node) -> bool:
+        """Whether two chains such as cos(3 pi/2) = 0 begin with the same function of the same number."""
+        firsts = [node.terms[0] for node in (ours, theirs) if isinstance(node, Relation)]
+        if len(firsts) < 2 or not all(
+            isinstance(first, Call) and first.head in FUNCTIONS for first in firsts
+        ):
+            return True
+        left, right = firsts
+        assert isinstance(left, Call)
+        assert isinstance(right, Call)
+        return left.head == right.head and self.in_order(left.args, right.args) is True
+
     def named(self, node: Node, *, approximate: bool | None = None) -> Named | None:
         """Name and value of "x = 3"; CONTRADICTION for a chain that is wrong in itself; None for anything else."""
         if not isinstance(node, Relation) or not set(node.operators) <= {"=", "~", "=="}:
@@ -90,8 +112,13 @@ class Relations(Values):
         if ("~" in operators and name_in(terms[0]) is None) or (operators.count("~") and len(terms) > 2):
             # What stands behind "approximately" only illustrates the exact value.
             first = operators.index("~")
-            if approximate is not None and not approximates(
-                terms[first], terms[first + 1], strict=approximate
+            if first == 0 and name_in(terms[0]) is not None:
+                # In "phi ~ 0.245 ~ 14 degrees" the first value is what the name is given.
+                first = operators.index("~", 1) if "~" in operators[1:] else len(operators)
+            if (
+                first < len(operators)
+                and approximate is not None
+                and not approximates(terms[first], terms[first + 1], strict=approximate)
             ):
                 return CONTRADICTION
             terms, operators = terms[: first + 1], operators[:first]
@@ -181,7 +208,10 @@ class Relations(Values):
         if strict[0] != strict[1] or any(not is_scalar(t) for t in (*ours.terms, *theirs.terms)):
             return False
         left, right = compare.difference(*ours.terms), compare.difference(*theirs.terms)
-        if len(variables(left) | variables(right)) < 2:
+        if variables(left) != variables(right) or len(variables(left)) < 2:
+            return False
+        if compare.constant_ratio(left, Num(Fraction(1))) is not None:
+            # x + y < x + y + 1 says nothing, and says it of everything.
             return False
         ratio = compare.constant_ratio(left, right)
         same_way = (order[ours.operators[0]] > 0) == (order[theirs.operators[0]] > 0)

@@ -91,9 +91,36 @@ def without_declaration(node: Node) -> Node:
             subject, kind = last.terms
             declares = isinstance(subject, Sym) and subject.name in PARAMETERS and isinstance(kind, Sym)
             if declares and str(kind.name).startswith(("\\mathbbZ", "\\mathbbN")):  # type: ignore[union-attr]
-                rest = node.items[:-1]
-                return rest[0] if len(rest) == 1 else Group("", "", rest)
+                return _without_last(node)
+        if isinstance(last, Relation) and _counts_up(last) and _uses(node.items[:-1], last):
+            return _without_last(node)
     return node
+
+
+def _without_last(node: Group) -> Node:
+    rest = node.items[:-1]
+    return rest[0] if len(rest) == 1 else Group("", "", rest)
+
+
+def _counts_up(node: Relation) -> bool:
+    """Whether this is n >= 1 or its like: what a number that counts always is."""
+    left, right = node.terms[0], node.terms[-1]
+    return (
+        node.operators in ((">=",), (">",))
+        and isinstance(left, Sym)
+        and left.name in PARAMETERS
+        and isinstance(right, Num)
+        and right.value in ((0, 1) if node.operators == (">=",) else (0,))
+    )
+
+
+def _uses(items: Sequence[Node], bound: Relation) -> bool:
+    """Whether equations or expressions, and nothing else, are said with the letter that is bounded."""
+    letter = bound.terms[0]
+    return isinstance(letter, Sym) and all(
+        letter.name in variables(item) and not (isinstance(item, Relation) and set(item.operators) != {"="})
+        for item in items
+    )
 
 
 def is_computation(node: Node) -> bool:
@@ -180,7 +207,7 @@ def name_in(node: Node) -> str | None:
     if isinstance(node, Call):
         if node.head == "apply":
             return repr(node)
-        inner = name_in(node.args[0]) if node.head in ("prime", "abs", "degree") else None
+        inner = name_in(node.args[0]) if node.head in ("prime", "abs", "norm", "degree") else None
         # |AB|, |z| and |\\vec a| are lengths; |x| = 3 says something of x.
         if inner is not None and (node.head != "abs" or inner.isupper() or inner == "z" or inner[0] == "\\"):
             return f"{node.head} {inner}"
@@ -188,13 +215,19 @@ def name_in(node: Node) -> str | None:
             letters = [run_of_letters(arg) for arg in node.args]
             if all(letters) and "".join(str(x) for x in letters).isupper():
                 return "".join(str(x) for x in letters)
+            if all(isinstance(arg, Sym) and arg.name.startswith("\\vec ") for arg in node.args):
+                return repr(node)
         if node.head == "add" and len({repr(arg) for arg in node.args}) == len(node.args):
             # m + n = 12 and f(1) + f(2) = 5 name what was asked for.
             return repr(node) if all(name_in(arg) is not None for arg in node.args) else None
-        if node.head in ("max", "min", "det", "deg", "arg", "dim"):
+        if node.head in ("max", "min", "det", "deg", "arg", "dim", "Var", "tr", "Tr", "rank", "Re", "Im"):
             return repr(node)
         if node.head in ("sin", "cos", "tan", "cot") and _is_angle(node.args[0]):
             return repr(node)
+        if node.head == "pow" and isinstance(node.args[0], Sym) and node.args[0].name.isupper():
+            # The inverse or transpose of a matrix.
+            minus_one = Call("neg", (Num(Fraction(1)),))
+            return repr(node) if node.args[1] in (minus_one, Sym("T")) else None
         if node.head == "frac" and _is_derivative(node):
             return repr(node)
         if node.head == "ratio" and _distinct_names(node.args):
@@ -204,6 +237,15 @@ def name_in(node: Node) -> str | None:
     return None
 
 
+def letters_of(node: Node) -> frozenset[str]:
+    """The letters that a chain such as x = y = 1 gives the same value."""
+    if not isinstance(node, Relation) or set(node.operators) != {"="}:
+        return frozenset()
+    return frozenset(
+        term.name for term in node.terms[:-1] if isinstance(term, Sym) and name_in(term) is not None
+    )
+
+
 def _is_angle(node: Node) -> bool:
     """Whether this is the usual name of an angle that is asked for by its sine: A, alpha, angle ABC."""
     return (
@@ -211,6 +253,14 @@ def _is_angle(node: Node) -> bool:
         and (node.name.isupper() or node.name.startswith("\\"))
         and name_in(node) is not None
     )
+
+
+def is_derivative_sign(node: Node) -> bool:
+    """Whether this is the d/dx of something that is not worked out; dy/dx is a name."""
+    if not (isinstance(node, Call) and node.head == "frac" and node.args[0] == Sym("d")):
+        return False
+    below = run_of_letters(node.args[1])
+    return below is not None and len(below) == 2 and below[0] == "d"
 
 
 def _is_derivative(node: Call) -> bool:
@@ -261,6 +311,8 @@ def same_name(ours: Named, theirs: Named) -> dict[str, Node] | None:
             taken = {b.name for b in renamed.values() if isinstance(b, Sym)} - renamed.keys()
             return None if taken & variables(ours.value) else renamed
         return None
+    if _derivative_of(left) is not None and _derivative_of(left) == _derivative_of(right):
+        return {}
     for one, other in ((left, right), (right, left)):
         if (
             one == Sym("y")
@@ -272,6 +324,16 @@ def same_name(ours: Named, theirs: Named) -> dict[str, Node] | None:
     return None
 
 
+def _derivative_of(name: Node) -> str | None:
+    """The y of y' and of dy/dx; None for any other name."""
+    if isinstance(name, Call) and name.head == "prime" and isinstance(name.args[0], Sym):
+        return name.args[0].name
+    if isinstance(name, Call) and name.head == "frac":
+        above, below = (run_of_letters(arg) for arg in name.args)
+        return above[1] if below == "dx" and above is not None and len(above) == 2 else None
+    return None
+
+
 def same_symbol(left: str, right: str) -> bool:
     """Whether two symbols are the same; of single letters the case does not matter."""
     if left == right:
@@ -280,16 +342,27 @@ def same_symbol(left: str, right: str) -> bool:
     return len(left) == len(right) == 1 and left.lower() == right.lower()
 
 
+_DEGREE = frozenset({"degree"})
 _ARBITRARY = re.compile(r"[cCkK](?:_\w+)?")
+_GOLD_ARBITRARY = re.compile(r"[cCK](?:_\d)?")
+_UNKNOWNS = frozenset({"x", "y", "z", "t", "s", "u", "v", "\\theta"})
+_FREE = re.compile(r"[ABCDKck]")
 
 
 def arbitrary_constants(ours: Node, theirs: Node) -> dict[str, Node] | None:
-    """C for c: arbitrary constants that only one side has, and the other in the other case."""
+    """C for c: arbitrary constants that only one side has, and the other in the other case.
+
+    A and B for C_1 and C_2, in the order of the letters. Another index is another constant.
+    """
     left, right = variables(ours) - variables(theirs), variables(theirs) - variables(ours)
     renamed = {name: name[0].swapcase() + name[1:] for name in left}
-    if not left or set(renamed.values()) != right or not all(map(_ARBITRARY.fullmatch, left)):
+    if left and set(renamed.values()) == right and all(map(_ARBITRARY.fullmatch, left)):
+        return {name: Sym(other) for name, other in renamed.items()}
+    if not left or len(left) != len(right) or not (variables(theirs) - right) & _UNKNOWNS:
         return None
-    return {name: Sym(other) for name, other in renamed.items()}
+    if all(map(_FREE.fullmatch, left)) and all(map(_GOLD_ARBITRARY.fullmatch, right)):
+        return {name: Sym(other) for name, other in zip(sorted(left), sorted(right), strict=True)}
+    return None
 
 
 def periodic_parameters(ours: Node, theirs: Node) -> dict[str, Node] | None:
@@ -298,7 +371,9 @@ def periodic_parameters(ours: Node, theirs: Node) -> dict[str, Node] | None:
     if len(left) != 1 or len(right) != 1 or not left | right <= PARAMETERS:
         return None
     (a,), (b,) = left, right
-    if not (compare.has_symbol(ours, "\\pi") and compare.has_symbol(theirs, "\\pi")):
+    if not all(
+        compare.has_symbol(node, "\\pi") or compare.has_head(node, _DEGREE) for node in (ours, theirs)
+    ):
         return None
     return {a: Sym(b)}
 

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from verifiers.math import compare
 from verifiers.math.evidence import evidence
 from verifiers.math.forms import common_forms
-from verifiers.math.realsets import NoSetError, real_set, same_set
+from verifiers.math.realsets import NoSetError, is_infinite, real_set, same_set
 from verifiers.math.relations import RESTATING, Relations
 from verifiers.math.shapes import (
     CONTRADICTION,
+    PARAMETERS,
     closed_form,
     expand_pm,
     has_pm,
     indexed_roots,
     is_computation,
+    is_derivative_sign,
     is_list,
     items_of,
     matrix_cells,
@@ -39,6 +41,8 @@ from verifiers.math.syntax import (
     Quantity,
     Relation,
     SetBuilder,
+    Sym,
+    substitute,
     variables,
     walk,
 )
@@ -101,6 +105,8 @@ class Decider(Relations):
         for node in walk(final):
             if not isinstance(node, Call):
                 continue
+            if is_derivative_sign(node) and not any(map(is_derivative_sign, walk(theirs))):
+                return "the answer leaves a derivative undone"
             if node.head in RESTATING and not compare.has_head(theirs, frozenset({node.head})):
                 return f"the answer leaves the operation {node.head!r} undone"
             if node.head in _STEPS and isinstance(theirs, Num):
@@ -135,7 +141,7 @@ class Decider(Relations):
         if all(undone):
             assert isinstance(ours, Relation)
             assert isinstance(theirs, Relation)
-            return self.in_order(ours.terms, theirs.terms)
+            return self.in_order(ours.terms, theirs.terms) if ours.operators == theirs.operators else False
         ours_named = self.named(ours, approximate=shows_approximation(theirs))
         theirs_named = self.named(theirs)
         if CONTRADICTION in (ours_named, theirs_named):
@@ -164,6 +170,7 @@ class Decider(Relations):
             theirs, (Relation, Logic, SetBuilder)
         ):
             if isinstance(ours, SetBuilder) and isinstance(theirs, SetBuilder):
+                ours = _with_letter_of(ours, theirs)
                 same = (
                     self.equal(ours.condition, theirs.condition) if ours.subject == theirs.subject else None
                 )
@@ -175,10 +182,30 @@ class Decider(Relations):
                 return self.match_all(ours.items, theirs.items)
             return False
         if isinstance(ours, Call) and isinstance(theirs, Call) and "congruent" in (ours.head, theirs.head):
-            return self.in_order(ours.args, theirs.args) if ours.head == theirs.head else False
+            return self.equal_congruences(ours, theirs)
         if isinstance(ours, Call) and isinstance(theirs, Call) and "cases" in (ours.head, theirs.head):
             return self.equal_cases(ours, theirs)
         return self.equal_values(ours, theirs)
+
+    def equal_congruences(self, ours: Call, theirs: Call) -> bool | None:
+        """x = 3 (mod 5) against 8 (mod 5) or x = 8 (mod 5): the same modulus, the same class."""
+        if ours.head == theirs.head and len(ours.args) != len(theirs.args):
+            return False
+        if not {ours.head, theirs.head} <= {"congruent", "residue"} or len(ours.args) > 3 < len(theirs.args):
+            return self.in_order(ours.args, theirs.args) if ours.head == theirs.head else False
+        for node in (ours, theirs):
+            if node.head == "congruent" and name_in(node.args[0]) is None:
+                return self.in_order(ours.args, theirs.args) if ours.head == theirs.head else False
+        if ours.head == theirs.head and ours.args[0] != theirs.args[0]:
+            return False
+        (left, modulus), (right, other) = ours.args[-2:], theirs.args[-2:]
+        same = self.equal(modulus, other)
+        if same is not True:
+            return same
+        numbers = [node.value for node in (left, right, modulus) if isinstance(node, Num)]
+        if len(numbers) == 3 and numbers[2]:
+            return (numbers[0] - numbers[1]) % numbers[2] == 0
+        return self.equal(left, right)
 
     def equal_cases(self, ours: Call, theirs: Call) -> bool | None:
         """Functions in pieces: each value under its condition, in any order."""
@@ -335,17 +362,20 @@ class Decider(Relations):
             return False
         if "{" in (ours.opener, theirs.opener):
             return False
+        if not ours.items or not theirs.items:
+            return ours == theirs
         if len(ours.items) != len(theirs.items):
             return False
         if len(ours.items) == 2 and "\\langle" not in (ours.opener, theirs.opener):
-            if (ours.opener, ours.closer) != (theirs.opener, theirs.closer):
+            alike = (ours.opener, ours.closer) == (theirs.opener, theirs.closer)
+            if not alike and not any(is_infinite(item) for item in ours.items):
                 return False
             try:
-                return same_set(real_set(ours, gold=False), real_set(theirs, gold=True)) or self.in_order(
-                    ours.items, theirs.items
-                )
+                same = same_set(real_set(ours, gold=False), real_set(theirs, gold=True))
             except NoSetError:
-                pass
+                same = None
+            if same or not alike:
+                return same or False
         return self.in_order(ours.items, theirs.items)
 
     def equal_matrices(self, ours: Node, theirs: Node) -> bool | None:
@@ -358,6 +388,16 @@ class Decider(Relations):
         if len(left) != len(right) or len(left[0]) != len(right[0]):
             return False
         return self.in_order([c for row in left for c in row], [c for row in right for c in row])
+
+
+def _with_letter_of(ours: SetBuilder, theirs: SetBuilder) -> SetBuilder:
+    """{2^n : n in N} with the letter that the other side counts with."""
+    left, right = variables(ours.subject), variables(theirs.subject)
+    if left == right or len(left) != 1 or len(right) != 1 or not left | right <= PARAMETERS:
+        return ours
+    (letter,), (other,) = left, right
+    renamed: dict[str, Node] = {letter: Sym(other)}
+    return SetBuilder(substitute(ours.subject, renamed), substitute(ours.condition, renamed))
 
 
 def _is_set(node: Node) -> bool:

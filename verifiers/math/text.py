@@ -9,7 +9,7 @@ _COMMANDS = re.compile(r"\\(?:text|mathrm|mathbf|textbf|operatorname|mathcal|rm|
 _BARE_COMMANDS = re.compile(r"\\[A-Za-z]+")
 _PUNCTUATION = re.compile(r"[\s.,;:!?'\"`*_~$\\{}()\[\]]+")
 _FILLER = frozenset(
-    {"a", "an", "the", "and", "all", "any", "is", "are", "it", "its", "of", "that", "only", "both"}
+    {"an", "the", "and", "all", "any", "is", "are", "it", "its", "of", "that", "only", "both"}
 )
 _SYNONYMS = (
     ("\\emptyset", ("emptyset", "\\emptyset", "empty set", "the empty set", "no solution", "no solutions",
@@ -27,11 +27,18 @@ _SYNONYMS = (
     ("\\infty", ("infinity", "infinite", "infinitely many", "infinitely many solutions", "inf",
     "positive infinity", "+\\infty",
                  "an infinite number", "unbounded", "\\infty")),
+    ("-\\infty", ("negative infinity", "minus infinity", "-\\infty", "-inf", "-infinity")),
     ("\\mathbb{R}", ("all real numbers", "all reals", "real numbers", "all real", "any real number",
     "the set of all real numbers",
                      "the set of real numbers", "reals", "\\mathbb{R}", "\\R", "\\Re",
                      "(-\\infty,\\infty)", "(-\\infty,+\\infty)",
-                     "every real number", "x\\in\\mathbb{R}")),
+                     "every real number", "x\\in\\mathbb{R}", "all real x", "all real values",
+                     "all real values of x", "all values of x", "all x")),
+    ("diverges", ("diverges", "divergent", "the series diverges", "the integral diverges", "is divergent",
+                  "the sequence diverges", "the series is divergent", "the integral is divergent", "it diverges")),
+    ("converges", ("converges", "convergent", "the series converges", "the integral converges", "is convergent",
+                   "the sequence converges", "the series is convergent", "the integral is convergent",
+                   "it converges")),
     ("yes", ("yes", "true", "correct")),
     ("no", ("no", "false", "incorrect")),
 )  # fmt: skip
@@ -52,7 +59,10 @@ def synonym(canonical: str) -> str | None:
 
 
 _YES_NO = re.compile(r"(yes|no)\b(?:[.,;:!]|$)", re.IGNORECASE)
-_OTHER = re.compile(r"\b(?:yes|no|not necessarily|but|unless|except|only if|depends|cannot)\b", re.IGNORECASE)
+_OTHER = re.compile(
+    r"\b(?:yes|no|not necessarily|but|unless|except|only if|depends|cannot|for|if|when|where)\b",
+    re.IGNORECASE,
+)
 
 
 def yes_or_no(canonical: str) -> str | None:
@@ -114,6 +124,10 @@ _DECLARATION = re.compile(
 )
 
 
+_INTEGER_LETTER = re.compile(
+    r"(?P<before>[,;(]\s*|\\text\s*\{\s*,?\s*(?:where|for|with)\s*\}\s*|\b(?:where|for|with)\s+)(?P<letter>[a-z])"
+    r"\s*(?:\\text\s*\{)?\s*(?:is\s+)?(?:an?y?\s+)?integers?\s*\}?(?P<after>\s*\)?\s*)$"
+)
 _REAL_FIRST = re.compile(r"^[A-Za-z]\s*\\in\s*\\mathbb\s*\{?R\}?\s*[,;]\s*(?=\S)")
 
 
@@ -128,6 +142,8 @@ class Declaration:
 def split_declaration(canonical: str) -> tuple[str, Declaration | None]:
     """An answer without the declaration at its end, and that declaration."""
     canonical = _REAL_FIRST.sub("", canonical)
+    if "integer" in canonical:
+        canonical = _INTEGER_LETTER.sub(r"\g<before>\g<letter> \\in \\mathbb{Z}\g<after>", canonical)
     found = _DECLARATION.search(canonical, max(0, len(canonical) - _LONGEST_DECLARATION))
     rest = canonical[: found.start()].strip() if found else ""
     if found is None or not rest:
@@ -142,26 +158,26 @@ def choices(canonical: str) -> frozenset[str] | None:
     text = re.sub(r"^[Bb]oth ", "", plain(canonical))
     if _ROMANS.match(text):
         return frozenset(re.findall(r"[IV]+", text))
-    return frozenset(re.findall(r"(?<![A-Za-z])[A-J](?![A-Za-z])", text)) if _CHOICES.match(text) else None
+    if _CHOICES.match(text):
+        return frozenset(re.findall(r"(?<![A-Za-z])[A-J](?![A-Za-z])", text))
+    return None
 
 
-_COUNTED = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
-    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
-]  # fmt: skip
-
-
-def number_word(canonical: str) -> str | None:
-    """ "6" for "six"; None for anything else."""
-    text = plain(canonical).lower()
-    return str(_COUNTED.index(text)) if text in _COUNTED else None
+def joined_choices(canonical: str) -> frozenset[str] | None:
+    """The letters of several options written as one word: "ACD"; None for anything else."""
+    text = plain(canonical)
+    rising = 1 < len(text) < 7 and text == "".join(sorted(set(text))) and set(text) <= set("ABCDEFG")
+    return frozenset(text) if rising else None
 
 
 def words(canonical: str) -> tuple[str, ...]:
     """Lower-case words without filler and punctuation, in order."""
-    text = plain(canonical).lower()
+    text = _ARTICLE.sub(" ", plain(canonical)).lower()
     text = _BARE_COMMANDS.sub(lambda m: " " + m.group()[1:] + " ", text)
     return tuple(word for word in _PUNCTUATION.split(text) if word and word not in _FILLER)
+
+
+_ARTICLE = re.compile(r"^\W*A(?= [a-z])|(?<![A-Za-z])a(?= )")
 
 
 _DENYING = re.compile(
@@ -172,7 +188,8 @@ _DENYING = re.compile(
 _QUALIFIERS = re.compile(
     r"[,;]?\s*(?:\\text\s*\{\s*)?\b(?:for|where|with)\b[^,;=]{0,12}"
     r"\b(?:all|any|every|each|some|an?|is|are|\w \\in)\b[^,;=]*(?=[,;]|$)"
-    r"|\\text\s*\{\s*,?\s*(?:where|for)\s*\}[^,;=]*(?=[,;]|$)",
+    r"|\\text\s*\{\s*,?\s*(?:where|for)\s*\}[^,;=]*(?=[,;]|$)"
+    r"|[,;]?\s*\\forall\s*[a-z](?:\s*\\in\s*\\mathbb\s*\{?[RCQ]\}?)?\s*$",
     re.DOTALL,
 )
 
@@ -268,7 +285,7 @@ def sentence_says(gold: str, answer: str) -> bool:
     sentence, named = plain(gold).strip(), plain(answer).strip().rstrip(".")
     if _SEVERAL.search(sentence) or len(sentence.split()) < 4 or not named:
         return False
-    if _NAME.fullmatch(named) and named.lower() not in _NO_NAMES:
+    if sentence.startswith(named) and _NAME.fullmatch(named) and named.lower() not in _NO_NAMES:
         rest = sentence.removeprefix(named)
         return rest != sentence and bool(re.match(r" [a-z]", rest)) and not re.search(r" [A-Z]", rest)
     found = list(_PREDICATE.finditer(sentence))

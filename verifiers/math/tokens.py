@@ -105,6 +105,7 @@ class Cursor:
         self.depth = 0
         self.no_bar = 0
         self.no_colon = 0
+        self.in_norm = False
         self.nodes = 0
         self.in_cells = False
 
@@ -157,7 +158,7 @@ class Cursor:
         if token.kind in ("number", "word"):
             return not (token.kind == "word" and token.value.lower() in ("and", "or"))
         if token.kind == "text":
-            return token.value.strip() in ("e", "i", "π", "d") or (
+            return token.value.strip() in ("e", "i", "π", "d", "cis") or (
                 len(token.value.strip()) == 1 and token.value.strip().isalpha()
             )
         if token.kind == "sign":
@@ -165,6 +166,8 @@ class Cursor:
             if token.value == "(" and inner is not None and inner.value in ("mod", "\\mod", "\\bmod"):
                 return False
             return token.value in "([{" or (token.value == "|" and not self.no_bar)
+        if token.value == "\\|":
+            return not self.in_norm
         if token.value in RELATIONS or token.value in (
             "\\cup",
             "\\cap",
@@ -178,5 +181,5 @@ class Cursor:
         return token.value not in (
             "\\rfloor", "\\rceil", "\\rangle", "\\pm", "\\mp", "\\cdot", "\\times", "\\div", "\\%",
             "\\bmod", "\\mod", "\\pmod",
-            "\\|", "\\rVert", "\\land", "\\lor", "\\pmod", *CURRENCIES,
+            "\\land", "\\lor", "\\pmod", *CURRENCIES,
         )  # fmt: skip

@@ -11,14 +11,22 @@ _LENGTH += " yd 1143/1250 mi 201168/125"
 _TIME = "s 1 min 60 h 3600 day 86400 week 604800 ms 1/1000"
 _MASS = "g 1 kg 1000 mg 1/1000 t 1000000 lb 45359237/100000 oz 45359237/1600000"
 _VOLUME = "L 1 mL 1/1000"
-_OTHER = ("N", "J", "W", "kW", "V", "A", "Hz", "Pa", "K", "C", "F", "ohm", "mol", "eV", "T", "rad",
-          "dollar", "cent", "pound",
-          "euro", "yuan", "month", "year", "acre", "hectare", "rupee", "ppm", "rpm", "amp", "volt",
+_OTHER = ("N", "J", "W", "V", "A", "Hz", "Pa", "K", "C", "F", "ohm", "mol", "eV", "T", "rad",
+          "pound", "euro", "yuan", "yen", "acre", "hectare", "rupee", "ppm", "rpm", "cal",
           "unit")  # fmt: skip
 UNITS: dict[str, tuple[str, Fraction]] = {name: (name, Fraction(1)) for name in _OTHER}
-for _dimension, _table in (("length", _LENGTH), ("time", _TIME), ("mass", _MASS), ("volume", _VOLUME)):
+for _dimension, _table in (
+    ("length", _LENGTH), ("time", _TIME), ("mass", _MASS), ("volume", _VOLUME), ("money", "dollar 1 cent 1/100"),
+    ("calendar", "year 1 month 1/12"),
+):  # fmt: skip
     _entries = _table.split()
     UNITS |= {n: (_dimension, Fraction(f)) for n, f in zip(_entries[::2], _entries[1::2], strict=True)}
+_PREFIXES = (("k", Fraction(1000)), ("M", Fraction(10**6)), ("G", Fraction(10**9)), ("m", Fraction(1, 1000)))
+UNITS |= {
+    prefix + name: (name, factor)
+    for name in ("N", "J", "W", "V", "A", "Hz", "Pa", "eV", "cal")
+    for prefix, factor in _PREFIXES
+}
 _ALIASES = {
     "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km", "centimeter": "cm",
     "centimetre": "cm", "millimeter": "mm",
@@ -28,13 +36,16 @@ _ALIASES = {
     "kgs": "kg", "milligram": "mg",
     "ton": "t", "tonne": "t", "lbs": "lb", "ounce": "oz", "liter": "L", "litre": "L", "milliliter": "mL",
     "millilitre": "mL",
-    "ml": "mL", "l": "L", "newton": "N", "joule": "J", "watt": "W", "ampere": "amp", "kelvin": "K",
+    "ml": "mL", "l": "L", "newton": "N", "joule": "J", "watt": "W", "ampere": "A",
+    "amp": "A", "volt": "V", "hertz": "Hz", "pascal": "Pa", "ohms": "ohm", "calorie": "cal",
+    "kelvin": "K",
     "celsius": "C", "fahrenheit": "F",
     "degree": "deg", "radian": "rad", "dollars": "dollar", "cents": "cent", "usd": "dollar",
     "euros": "euro", "units": "unit",
-    "yr": "year", "yrs": "year", "dy": "day", "miles": "mi", "metres": "m", "mph": "mi/h", "kmh": "km/h",
-    "kph": "km/h",
-    "pounds": "lb", "pound": "lb", "amps": "amp",
+    "eur": "euro", "gbp": "pound sterling", "inr": "rupee", "cny": "yuan", "rmb": "yuan", "jpy": "yen",
+    "cc": "mL", "yr": "year", "yrs": "year", "dy": "day", "miles": "mi", "metres": "m", "mph": "mi/h",
+    "kmh": "km/h", "kph": "km/h",
+    "pounds": "lb", "pound": "lb", "amps": "A", "kilojoule": "kJ", "kilowatt": "kW",
 }  # fmt: skip
 _POWER_WORDS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
 # Short names that are letters of variables as well count as units only where the writer marked them as text.
@@ -70,8 +81,10 @@ RAW_UNITS = frozenset(
         "GeV",
         "nm",
         "mol",
+        "cc",
     }
-    | {alias for alias in _ALIASES if len(alias) >= 3}
+    | {name for name in (*_ALIASES, *UNITS) if len(name) >= 3}
+    | {"Pa"}
 )
 
 Unit = tuple[tuple[str, int], ...]

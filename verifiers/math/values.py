@@ -121,7 +121,7 @@ class Values(ABC):
             return ours.base == theirs.base and ours.digits.lstrip("0") == theirs.digits.lstrip("0")
         if isinstance(theirs, Based):
             # The base is known from the question; the digits alone are how the answer is usually written.
-            return isinstance(ours, Num) and ours == Num(Fraction(theirs.digits))
+            return isinstance(ours, Num) and theirs.digits.isdigit() and ours == Num(Fraction(theirs.digits))
         return compare.same_value(ours, theirs)
 
     def above_one(self, node: Node) -> bool:
@@ -135,6 +135,11 @@ class Values(ABC):
         """Values with units: converted where both have one; a unit that only one side gives is left out."""
         (left, left_unit), (right, right_unit) = split_quantity(ours), split_quantity(theirs)
         percent = (("%", 1),)
+        if percent in (left_unit, right_unit):
+            # "20% decrease" where the other side says how much only.
+            left_unit, right_unit = (
+                percent if ("%", 1) in unit else unit for unit in (left_unit, right_unit)
+            )
         if (left_unit == percent) != (right_unit == percent):
             if left_unit and right_unit:
                 return False

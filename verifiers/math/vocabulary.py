@@ -12,6 +12,8 @@ FUNCTIONS = {
 INVERSE = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "sen": "sin", "tg": "tan", "ctg": "cot",
             "arctg": "arctan",
             "sign": "sgn", "arcsinh": "arsinh", "arccosh": "arcosh", "arctanh": "artanh"}  # fmt: skip
+CALLED = {"abs": "abs", "floor": "floor", "ceil": "ceil", "ceiling": "ceil", "cbrt": "root", "norm": "norm"}
+"""Words that are functions where a parenthesis follows."""
 NAMES = {"pi": "\\pi", "infinity": "\\infty", "inf": "\\infty", "infty": "\\infty", "oo": "\\infty",
           "theta": "\\theta",
           "alpha": "\\alpha", "beta": "\\beta", "gamma": "\\gamma", "lambda": "\\lambda", "phi": "\\phi",
@@ -45,12 +47,18 @@ SCALES = {
 """Words behind a number that multiply it."""
 CURRENCY_NAMES = {
     "USD": "dollar", "EUR": "euro", "GBP": "pound sterling", "CNY": "yuan", "RMB": "yuan", "Rs": "rupee",
-    "INR": "rupee",
+    "INR": "rupee", "JPY": "yen",
 }  # fmt: skip
 """Words before a number that are its currency."""
 BASES = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
          "twelve": 12, "sixteen": 16}  # fmt: skip
-CURRENCIES = {"\\$": "dollar", "\\pounds": "pound sterling", "\\euro": "euro", "\\yen": "yen"}
+CURRENCIES = {
+    "\\$": "dollar",
+    "\\pounds": "pound sterling",
+    "\\euro": "euro",
+    "\\yen": "yen",
+    "\\rupee": "rupee",
+}
 PREFIXED = {"\\angle", "\\triangle", "\\Delta", "\\partial", "\\nabla"}
 CLOSERS = {"(": (")", "]"), "[": ("]", ")"), "\\{": ("\\}",), "\\langle": ("\\rangle",)}
 SEPARATORS = {
@@ -79,7 +87,8 @@ USUAL_FUNCTIONS = {
 STOP_WORDS = {
     "if", "when", "where", "for", "with", "is", "are", "not", "or", "and", "but", "otherwise", "no",
     "none", "all", "such", "so",
-    "because", "since", "then", "which", "that", "does", "do", "neither", "nor", "maybe", "perhaps",
+    "because", "since", "then", "cost", "costs", "line", "lines", "mine", "sink", "logs",
+    "which", "that", "does", "do", "neither", "nor", "maybe", "perhaps",
     "except", "only", "unless", "to", "from", "some", "once",
     "squared", "cubed", "factorial", "root", "half", "twice", "thrice", "multiple", "factor", "negative", "wrong",
     "incorrect", "correct", "rejected", "extraneous", "invalid", "impossible", "false", "true", "percent of",
