@@ -11,8 +11,8 @@ the model's own plain forward pass:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,7 +139,10 @@ class Policy:
         # Two share their prompt, as the responses of a group do.
         cuts = ((0, 2, 5), (5, 8, 13), (5, 8, 10))
         probe = [TokenSequence(tokens[begin:cut], tokens[cut:end]) for begin, cut, end in cuts]
-        plain = self._logprobs(probe, 1.0, "logits").logprobs
+        with _watch_head(self.model, self._decoder()) as head_is_plain:
+            plain = self._logprobs(probe, 1.0, "logits").logprobs
+        if not head_is_plain():
+            return "logits"
         # Several units in the last place of the weights' type, for sums in another order.
         tolerance = 64 * torch.finfo(self.dtype).eps
         modes: tuple[ForwardMode, ...] = ("packed", "padded")
@@ -151,3 +154,42 @@ class Policy:
             if torch.allclose(found, plain, rtol=tolerance, atol=tolerance):
                 return mode
         return "logits"
+
+
+@contextmanager
+def _watch_head(model: Any, decoder: nn.Module) -> Iterator[Callable[[], bool]]:
+    """Whether the logits of the pass inside are the output layer's product with the last hidden states, exactly.
+
+    Soft caps, scales and adapters on the output layer may change little on a probe, less than bfloat16 resolves.
+    """
+    seen: dict[str, Any] = {}
+
+    def see_head(head: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen["read"], seen["product"] = inputs[0], output
+        # An adapter that has learnt nothing yet gives the same product and is no linear layer.
+        seen["linear"] = isinstance(head, nn.Linear) and torch.equal(
+            output, nn.functional.linear(inputs[0], head.weight, head.bias)
+        )
+
+    def see_decoder(_: nn.Module, inputs: Any, output: Any) -> None:
+        seen["hidden"] = output.last_hidden_state
+
+    def see_model(_: nn.Module, inputs: Any, output: Any) -> None:
+        seen["logits"] = output.logits
+
+    def head_is_plain() -> bool:
+        return (
+            bool(seen.get("linear"))
+            and "hidden" in seen
+            and torch.equal(seen["read"], seen["hidden"])
+            and torch.equal(seen["logits"].to(seen["product"].dtype), seen["product"])
+        )
+
+    head = model.get_output_embeddings()
+    watched = ((head, see_head), (decoder, see_decoder), (model, see_model))
+    handles = [module.register_forward_hook(hook) for module, hook in watched]
+    try:
+        yield head_is_plain
+    finally:
+        for handle in handles:
+            handle.remove()

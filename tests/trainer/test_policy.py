@@ -12,10 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from transformers import (
+    CohereConfig,
+    CohereForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
+    GraniteConfig,
+    GraniteForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -90,6 +94,31 @@ def test_a_model_whose_attention_cannot_be_replaced_is_padded() -> None:
     for mode in (None, "padded", "logits"):
         found = Policy(model, mode=mode).logprobs(sequences)  # type: ignore[arg-type]
         torch.testing.assert_close(found.logprobs, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "options"),
+    [
+        (Gemma2ForCausalLM, Gemma2Config, {"final_logit_softcapping": 0.5}),
+        (CohereForCausalLM, CohereConfig, {"logit_scale": 0.9}),
+        (GraniteForCausalLM, GraniteConfig, {"logits_scaling": 1.1}),
+    ],
+)
+def test_what_is_done_to_the_logits_is_found_in_bfloat16_too(kind: Any, config: Any, options: Any) -> None:
+    """It changes a probe's log-probabilities by less than bfloat16's rounding may."""
+    torch.manual_seed(0)
+    model = kind(config(**{**SMALL, **options})).bfloat16().eval()
+    assert Policy(model).mode == "logits"
+    plain = LlamaForCausalLM(LlamaConfig(**SMALL)).bfloat16().eval()
+    assert Policy(plain).mode == "packed"
+
+
+def test_an_adapter_on_the_output_layer_is_not_passed_over() -> None:
+    """At the start it changes nothing, so that no probe's numbers could show it."""
+    peft = pytest.importorskip("peft")
+    model = LlamaForCausalLM(LlamaConfig(**SMALL)).eval()
+    adapted = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["lm_head", "q_proj"]))
+    assert Policy(adapted).mode == "logits"
 
 
 def test_a_token_does_not_see_other_sequences() -> None:
