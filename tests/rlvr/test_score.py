@@ -26,7 +26,7 @@ from verifiers import InputError
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = [
     {"id": "a", "response": "so \\boxed{\\frac{1}{2}}", "answer": "0.5", "label": True},
-    {"id": "b", "response": "I say 41", "answer": "42", "label": False},
+    {"id": "b", "response": "I get 41", "answer": "42", "label": False},
     {"id": "c", "response": "nothing, really", "answer": "42", "label": True},
     {"id": "d", "response": "\\boxed{7}", "answer": 7, "label": True},
 ]
