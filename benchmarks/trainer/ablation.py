@@ -6,11 +6,12 @@ GRPO; + overlong filtering; + clip-higher; + soft overlong punishment; + token-l
 each rung on top of the one before (Yu et al. 2025, table 1), on the task of `benchmarks.trainer.signs`. The soft
 punishment takes the filter's place, as truncated responses could not be punished otherwise. No rung has a KL.
 
-All runs start from the same warm-started model, as in the paper; seeds differ in the problems, their order and all
-sampling. The rungs of a seed see the same problems in the same order, so rungs are compared in pairs. Each rung has the metric that the paper says it moves (`HYPOTHESES`); Holm's correction is
-over these. All else that is printed is to look at, not to conclude from. A finished run is kept as a small file
-and a stopped one goes on, so the command may be stopped at any time; `--report` prints the tables of what is
-there. It also writes `ablation.json` and `ablation.png`.
+All runs start from the same warm-started model, as in the paper; seeds differ in the problems, their order and
+all sampling. The rungs of a seed see the same problems in the same order, so rungs are compared in pairs. Each
+rung has the metric that the paper says it moves (`HYPOTHESES`); Holm's correction is over these. All else that is
+printed is to look at, not to conclude from. A finished run is kept as a small file and a stopped one goes on, so
+the command may be stopped at any time; `--report` prints the tables of what is there. It also writes
+`ablation.json` and `ablation.png`.
 """
 
 from __future__ import annotations

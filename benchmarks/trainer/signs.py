@@ -4,10 +4,10 @@
 
 A response makes attempts; each gives every number a sign and writes the running total. After an attempt it ends
 with `#`, which hands that attempt in, or goes on with `/` and a new one. The hand-in is right when its signs make
-the target, whatever totals were written. Chance makes it about one time in four, so
-the reliable way is to look at the total and try again, with other signs, as long as the limit of tokens allows.
-The warm start has that habit rarely (`PERSISTENT`); more often it rambles between attempts (`RAMBLING`), which
-works too but fills the limit with `~`, and mostly it hands in its first attempt whatever came out.
+the target, whatever totals were written. Chance makes it about one time in four, so the reliable way is to look
+at the total and try again, with other signs, as long as the limit of tokens allows. The warm start has that habit
+rarely (`PERSISTENT`); more often it rambles between attempts (`RAMBLING`), which works too but fills the limit
+with `~`, and mostly it hands in its first attempt whatever came out.
 """
 
 from __future__ import annotations
