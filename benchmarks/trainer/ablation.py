@@ -11,7 +11,7 @@ all sampling. The rungs of a seed see the same problems in the same order, so ru
 rung has the metric that the paper says it moves (`HYPOTHESES`); Holm's correction is over these. All else that is
 printed is to look at, not to conclude from. A finished run is kept as a small file and a stopped one goes on, so
 the command may be stopped at any time; `--report` prints the tables of what is there. It also writes
-`ablation.json` and `ablation.png`.
+`ablation.json`, and `ablation.png`, for which matplotlib is needed (`pip install matplotlib`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from benchmarks.trainer.ablation_report import Hypothesis, Result, report
+from benchmarks.trainer.ablation_report import Hypothesis, Result, plot, report
 from benchmarks.trainer.signs import (
     CHARACTERS,
     MAX_TOKENS,
@@ -171,6 +172,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--report", action="store_true", help="only print what is there")
     options = parser.parse_args()
+    if find_spec("matplotlib") is None:
+        sys.exit("the picture needs matplotlib: `pip install matplotlib`")
     console = Console() if sys.stdout.isatty() else Console(width=120)
     for seed in () if options.report else options.seeds:
         for rung, (title, _) in enumerate(LADDER):
@@ -179,7 +182,9 @@ def main() -> None:
                 f"seed {seed}: {title}: final {result['final']:.3f}, entropy {result['entropy']:.3f}, "
                 f"truncated {result['truncated']:.3f}, {result['cpu_seconds']:.0f} CPU-s"
             )
-    report(options.output, collect(options.output), [title for title, _ in LADDER], HYPOTHESES, console)
+    found, titles = collect(options.output), [title for title, _ in LADDER]
+    report(options.output, found, titles, HYPOTHESES, console)
+    plot(options.output / "ablation.png", found, titles)
 
 
 if __name__ == "__main__":

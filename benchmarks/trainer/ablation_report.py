@@ -132,7 +132,7 @@ def report(
     hypotheses: Sequence[Hypothesis],
     console: Console,
 ) -> None:
-    """Print the tables of the runs that are done, and write them as JSON and as a picture."""
+    """Print the tables of the runs that are done, and write them as JSON."""
     print_means(found, titles, console)
     judged = judge(found, hypotheses)
     print_hypotheses(judged, titles, console)
@@ -146,7 +146,6 @@ def report(
         "same_accuracy": costs,
     }
     (folder / "ablation.json").write_text(json.dumps(written, indent=1))
-    plot(folder / "ablation.png", found, titles)
 
 
 def print_means(found: Runs, titles: Sequence[str], console: Console) -> None:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from benchmarks.trainer import signs
-from benchmarks.trainer.ablation import HYPOTHESES, LADDER, rung_settings
+from benchmarks.trainer.ablation import (
+    EVALUATE_EVERY,
+    HYPOTHESES,
+    LADDER,
+    collect,
+    result_of,
+    rung_settings,
+)
 from benchmarks.trainer.ablation_report import (
     COLUMNS,
     Hypothesis,
@@ -19,6 +29,7 @@ from benchmarks.trainer.ablation_report import (
     cost_of_same_accuracy,
     holm,
     judge,
+    report,
 )
 from benchmarks.trainer.signs import Puzzle, SignsVerifier, make_puzzle, read_prompt, respond
 from trainer import TrainConfig
@@ -174,3 +185,53 @@ def test_the_cost_of_the_same_accuracy_is_read_between_the_evaluations() -> None
     assert row["accuracy"] == 0.5
     assert (row["steps_without"], row["steps_with"]) == pytest.approx((20, 15))
     assert (row["tokens_without"], row["tokens_with"]) == pytest.approx((300, 650))
+
+
+def metrics_of(steps: int, *, accuracy: float = 0.3, entropy: float = 0.5) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = [
+        {"kind": "eval", "step": step, "avg_at_k": accuracy + step / 100, "pass_at_k": 0.9}
+        for step in range(0, steps + 1, EVALUATE_EVERY)
+    ]
+    return rows + [
+        {
+            "kind": "train",
+            "step": step,
+            "tokens_sampled": 100,
+            "entropy": entropy,
+            "length_mean": 20.0,
+            "truncated_share": 0.1,
+            "clip_fraction_high": 0.001,
+            "groups_mixed": 3,
+            "prompts_sampled": 4,
+        }
+        for step in range(1, steps + 1)
+    ]
+
+
+def test_a_run_that_ended_early_stays_where_it_was_and_says_so() -> None:
+    whole, early = (result_of(metrics_of(steps), [0.1] * steps, 20) for steps in (20, 10))
+    assert not whole["ended_early"]
+    assert early["ended_early"]
+    assert whole["accuracy"] == pytest.approx([0.3, 0.35, 0.4, 0.45, 0.5])
+    assert early["accuracy"] == pytest.approx([0.3, 0.35, 0.4, 0.4, 0.4])
+    assert (whole["final"], early["final"]) == pytest.approx((0.475, 0.4))
+    assert early["tokens"] == [0, 500, 1000, 1000, 1000]
+    assert len(early["entropies"]) == 20
+
+
+def test_the_report_judges_what_is_kept_in_the_folder(tmp_path: Path) -> None:
+    for rung, seed in itertools.product(range(len(LADDER)), range(4)):
+        entropy = 0.5 + 0.1 * (rung >= 2) + 0.001 * seed * rung
+        rows = metrics_of(10, accuracy=0.3 + 0.01 * seed, entropy=entropy)
+        (tmp_path / f"rung-{rung}-seed-{seed}.json").write_text(json.dumps(result_of(rows, [0.1] * 10, 10)))
+    printed = StringIO()
+    console = Console(file=printed, width=120)
+    report(tmp_path, collect(tmp_path), [title for title, _ in LADDER], HYPOTHESES, console)
+    lines = [line for line in printed.getvalue().splitlines() if "significant" in line]
+    assert len(lines) == len(HYPOTHESES)
+    significant = [line for line in lines if "not significant" not in line]
+    assert len(significant) == 1
+    assert "clip-higher" in significant[0]
+    assert "entropy" in significant[0]
+    written = json.loads((tmp_path / "ablation.json").read_text())
+    assert [item["metric"] for item in written["hypotheses"]] == [item.metric for item in HYPOTHESES]
