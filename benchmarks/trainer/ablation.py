@@ -1,6 +1,7 @@
 """The DAPO paper's ladder at toy scale: what each part does, by hypotheses that were named before the runs.
 
-    python -m benchmarks.trainer.ablation OUTPUT [--seeds 0 1 2 3 4 5 6 7] [--steps 30] [--report]
+    python -m benchmarks.trainer.ablation OUTPUT [--seeds 0 1 2 3 4 5 6 7] [--steps 30] [--left-out]
+        [--report]
 
 GRPO; + overlong filtering; + clip-higher; + soft overlong punishment; + token-level loss; + dynamic sampling,
 each rung on top of the one before (Yu et al. 2025, table 1), on the task of `benchmarks.trainer.signs`. The soft
@@ -9,9 +10,11 @@ punishment takes the filter's place, as truncated responses could not be punishe
 All runs start from the same warm-started model, as in the paper; seeds differ in the problems, their order and
 all sampling. The rungs of a seed see the same problems in the same order, so rungs are compared in pairs. Each
 rung has the metric that the paper says it moves (`HYPOTHESES`); Holm's correction is over these. All else that is
-printed is to look at, not to conclude from. A finished run is kept as a small file and a stopped one goes on, so
-the command may be stopped at any time; `--report` prints the tables of what is there. It also writes
-`ablation.json`, and `ablation.png`, for which matplotlib is needed (`pip install matplotlib`).
+printed is to look at, not to conclude from: among it, with `--left-out`, DAPO without each of its parts.
+
+A finished run is kept as a small file and a stopped one goes on, so the command may be stopped at any time;
+`--report` prints the tables of what is there. It also writes `ablation.json`, and `ablation.png`, for which
+matplotlib is needed (`pip install matplotlib`).
 """
 
 from __future__ import annotations
@@ -47,6 +50,12 @@ LADDER: tuple[tuple[str, dict[str, dict[str, Any]]], ...] = (
     ("+ token-level loss", {"objective": {"aggregation": "token_mean"}}),
     ("+ dynamic sampling (DAPO)", {"dynamic_sampling": {"enabled": True}}),
 )
+LEFT_OUT: tuple[tuple[str, dict[str, dict[str, Any]]], ...] = (
+    ("clip-higher", {"objective": {"clip_high": 0.2}}),
+    ("soft overlong punishment", {"reward": {"soft_overlong": False}}),
+    ("token-level loss", {"objective": {"aggregation": "sequence_mean"}}),
+)
+"""What takes a part out of DAPO; without dynamic sampling it is the rung before the last."""
 HYPOTHESES = (
     Hypothesis(
         0, 1, "mean", "long responses are the reliable ones; not punishing cut ones helps them spread"
@@ -65,7 +74,10 @@ WARM_SEED = 0
 
 
 def rung_settings(rung: int) -> dict[str, Any]:
-    """Settings of a rung: GRPO's, and every change up to it. 8 updates on each rollout, so that ratios move."""
+    """Settings of a rung: GRPO's, and every change up to it; beyond the ladder, DAPO's with a part left out.
+
+    8 updates on each rollout, so that ratios move.
+    """
     settings: dict[str, Any] = {
         "preset": "grpo",
         "objective": {"kl_coefficient": 0.0},
@@ -75,10 +87,15 @@ def rung_settings(rung: int) -> dict[str, Any]:
         "checkpoint": {"every": 20, "keep": 1},
         "verifier": {"workers": 1},
     }
-    for _, changes in LADDER[: rung + 1]:
+    left_out = LEFT_OUT[rung - len(LADDER) :][:1] if rung >= len(LADDER) else ()
+    for _, changes in (*LADDER[: rung + 1], *left_out):
         for section, values in changes.items():
             settings[section] = {**settings.get(section, {}), **values}
     return settings
+
+
+def name_of(rung: int) -> str:
+    return LADDER[rung][0] if rung < len(LADDER) else f"DAPO without {LEFT_OUT[rung - len(LADDER)][0]}"
 
 
 def run(folder: Path, rung: int, seed: int, steps: int) -> Result:
@@ -104,7 +121,7 @@ def run(folder: Path, rung: int, seed: int, steps: int) -> Result:
         )
     except SamplingError as error:
         # Hardly a group is mixed any more. The run stays where it is; the report says how often that was.
-        print(f"seed {seed}: {LADDER[rung][0]}: {error}", file=sys.stderr)
+        print(f"seed {seed}: {name_of(rung)}: {error}", file=sys.stderr)
     rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     wasted = [wasted_in(path) for path in sorted((output / "rollouts").glob("step-*.parquet"))]
     result = {**result_of(rows, wasted, steps), "cpu_seconds": time.process_time() - began}
@@ -153,7 +170,7 @@ def result_of(rows: Sequence[Mapping[str, Any]], wasted: Sequence[float], steps:
 
 def collect(folder: Path) -> dict[int, dict[int, Result]]:
     """All finished runs: by rung, then by seed."""
-    found: dict[int, dict[int, Result]] = {rung: {} for rung in range(len(LADDER))}
+    found: dict[int, dict[int, Result]] = {rung: {} for rung in range(len(LADDER) + len(LEFT_OUT))}
     for path in sorted(folder.glob("rung-*-seed-*.json")):
         _, rung, _, seed = path.stem.split("-")
         found[int(rung)][int(seed)] = json.loads(path.read_text())
@@ -170,20 +187,22 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(8)))
     parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--left-out", action="store_true", help="also DAPO with each of its parts left out")
     parser.add_argument("--report", action="store_true", help="only print what is there")
     options = parser.parse_args()
     if find_spec("matplotlib") is None:
         sys.exit("the picture needs matplotlib: `pip install matplotlib`")
     console = Console() if sys.stdout.isatty() else Console(width=120)
+    rungs = range(len(LADDER) + (len(LEFT_OUT) if options.left_out else 0))
     for seed in () if options.report else options.seeds:
-        for rung, (title, _) in enumerate(LADDER):
+        for rung in rungs:
             result = run(options.output, rung, seed, options.steps)
             console.print(
-                f"seed {seed}: {title}: final {result['final']:.3f}, entropy {result['entropy']:.3f}, "
+                f"seed {seed}: {name_of(rung)}: final {result['final']:.3f}, entropy {result['entropy']:.3f}, "
                 f"truncated {result['truncated']:.3f}, {result['cpu_seconds']:.0f} CPU-s"
             )
     found, titles = collect(options.output), [title for title, _ in LADDER]
-    report(options.output, found, titles, HYPOTHESES, console)
+    report(options.output, found, titles, [part for part, _ in LEFT_OUT], HYPOTHESES, console)
     plot(options.output / "ablation.png", found, titles)
 
 

@@ -129,18 +129,30 @@ def report(
     folder: Path,
     found: Runs,
     titles: Sequence[str],
+    left_out: Sequence[str],
     hypotheses: Sequence[Hypothesis],
     console: Console,
 ) -> None:
-    """Print the tables of the runs that are done, and write them as JSON."""
+    """Print the tables of the runs that are done, and write them as JSON.
+
+    Args:
+        folder: where `ablation.json` goes.
+        found: the runs; the ladder's rungs, then DAPO without each part of `left_out`.
+        titles: of the ladder's rungs.
+        left_out: parts that were left out of the last rung.
+        hypotheses: to judge.
+        console: to print on.
+    """
     print_means(found, titles, console)
     judged = judge(found, hypotheses)
     print_hypotheses(judged, titles, console)
-    explored = print_differences(found, titles, console)
+    explored = print_differences(found, titles, left_out, console)
     costs = cost_of_same_accuracy(found[len(titles) - 2], found[len(titles) - 1])
     print_costs(costs, console)
     written = {
-        "runs": {title: found[rung] for rung, title in enumerate(titles)},
+        "runs": dict(
+            zip([*titles, *(f"DAPO without {part}" for part in left_out)], found.values(), strict=True)
+        ),
         "hypotheses": judged,
         "differences": explored,
         "same_accuracy": costs,
@@ -149,7 +161,7 @@ def report(
 
 
 def print_means(found: Runs, titles: Sequence[str], console: Console) -> None:
-    counts = sorted({len(runs) for runs in found.values()})
+    counts = sorted({len(found[rung]) for rung in range(len(titles))})
     table = Table(title=f"means ± 95 % (t) over {'-'.join(map(str, counts))} seeds", padding=(0, 0, 0, 1))
     table.add_column("")
     for title in titles:
@@ -160,12 +172,8 @@ def print_means(found: Runs, titles: Sequence[str], console: Console) -> None:
         ]
         table.add_row(heading, *cells)
     console.print(table)
-    early = [f"{titles[rung]}: {count}" for rung, runs in found.items() if (count := _ended_early(runs))]
-    console.print(f"runs that ended early, as hardly a group was mixed: {', '.join(early) or 'none'}")
-
-
-def _ended_early(runs: Mapping[int, Result]) -> int:
-    return sum(run["ended_early"] for run in runs.values())
+    ended = [run["ended_early"] for runs in found.values() for run in runs.values()]
+    console.print(f"runs that ended early, as hardly a group was mixed: {sum(ended)} of {len(ended)}")
 
 
 def print_hypotheses(judged: Sequence[Mapping[str, Any]], titles: Sequence[str], console: Console) -> None:
@@ -180,22 +188,31 @@ def print_hypotheses(judged: Sequence[Mapping[str, Any]], titles: Sequence[str],
         )
 
 
-def print_differences(found: Runs, titles: Sequence[str], console: Console) -> list[dict[str, Any]]:
+def print_differences(
+    found: Runs, titles: Sequence[str], left_out: Sequence[str], console: Console
+) -> list[dict[str, Any]]:
     """All other differences; they are many, so their intervals are no tests."""
     console.print("\nto look at: all paired differences with their 95 % intervals, uncorrected")
-    pairs = [(rung - 1, rung) for rung in range(1, len(titles))] + [(0, len(titles) - 1)]
+    last = len(titles) - 1
+    pairs = [(titles[rung], rung - 1, rung) for rung in range(1, len(titles))]
+    pairs.append(("whole ladder: DAPO - GRPO", 0, last))
+    pairs += [(f"DAPO - DAPO without {part}", last + 1 + place, last) for place, part in enumerate(left_out)]
     explored = []
-    for before, after in pairs:
+    for title, before, after in pairs:
         items = [item for column in COLUMNS if (item := compare(found, before, after, column))]
         explored += items
-        title = titles[after] if after - before == 1 else "whole ladder: DAPO - GRPO"
-        texts = (
-            f"{COLUMNS[item['metric']][0]} {item['difference']:+.{COLUMNS[item['metric']][1]}f} "
-            f"[{item['low']:+.{COLUMNS[item['metric']][1]}f}, {item['high']:+.{COLUMNS[item['metric']][1]}f}]"
-            for item in items
-        )
-        console.print(f"  {title}: {'; '.join(texts)}")
+        for start in range(0, len(items), 3):
+            texts = map(_difference_text, items[start : start + 3])
+            console.print(
+                f"  {title if start == 0 else '':34}{''.join(f'{text:42}' for text in texts)}".rstrip()
+            )
     return explored
+
+
+def _difference_text(item: Mapping[str, Any]) -> str:
+    heading, digits = COLUMNS[item["metric"]]
+    low, high = (f"{item[end]:+.{digits}f}" for end in ("low", "high"))
+    return f"{heading} {item['difference']:+.{digits}f} [{low}, {high}]"
 
 
 def print_costs(costs: Sequence[Mapping[str, float]], console: Console) -> None:

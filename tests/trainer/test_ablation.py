@@ -18,6 +18,7 @@ from benchmarks.trainer.ablation import (
     EVALUATE_EVERY,
     HYPOTHESES,
     LADDER,
+    LEFT_OUT,
     collect,
     result_of,
     rung_settings,
@@ -134,6 +135,20 @@ def test_the_last_rung_is_dapo_and_the_first_is_grpo(tmp_path: Path) -> None:
     assert last.dynamic_sampling == dapo.dynamic_sampling
 
 
+def test_a_part_left_out_of_dapo_is_all_that_changes(tmp_path: Path) -> None:
+    dapo = TrainConfig.model_validate({**rung_settings(len(LADDER) - 1), "output": tmp_path})
+    clip, soft, loss = (
+        TrainConfig.model_validate({**rung_settings(len(LADDER) + place), "output": tmp_path})
+        for place in range(len(LEFT_OUT))
+    )
+    objective = dapo.objective
+    assert clip == dapo.model_copy(update={"objective": objective.model_copy(update={"clip_high": 0.2})})
+    assert soft == dapo.model_copy(update={"reward": dapo.reward.model_copy(update={"soft_overlong": False})})
+    assert loss == dapo.model_copy(
+        update={"objective": objective.model_copy(update={"aggregation": "sequence_mean"})}
+    )
+
+
 def test_every_hypothesis_names_a_metric_and_rungs_of_the_ladder() -> None:
     for hypothesis in HYPOTHESES:
         assert hypothesis.metric in COLUMNS
@@ -226,7 +241,14 @@ def test_the_report_judges_what_is_kept_in_the_folder(tmp_path: Path) -> None:
         (tmp_path / f"rung-{rung}-seed-{seed}.json").write_text(json.dumps(result_of(rows, [0.1] * 10, 10)))
     printed = StringIO()
     console = Console(file=printed, width=120)
-    report(tmp_path, collect(tmp_path), [title for title, _ in LADDER], HYPOTHESES, console)
+    report(
+        tmp_path,
+        collect(tmp_path),
+        [title for title, _ in LADDER],
+        [part for part, _ in LEFT_OUT],
+        HYPOTHESES,
+        console,
+    )
     lines = [line for line in printed.getvalue().splitlines() if "significant" in line]
     assert len(lines) == len(HYPOTHESES)
     significant = [line for line in lines if "not significant" not in line]
