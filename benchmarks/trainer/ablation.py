@@ -57,15 +57,15 @@ LEFT_OUT: tuple[tuple[str, dict[str, dict[str, Any]]], ...] = (
 )
 """What takes a part out of DAPO; without dynamic sampling it is the rung before the last."""
 HYPOTHESES = (
+    Hypothesis(0, 1, "mean", +1, "long responses are the reliable ones; cut ones unpunished, they spread"),
+    Hypothesis(1, 2, "entropy", +1, "rare tokens may grow faster, so entropy falls less"),
+    Hypothesis(1, 2, "pass", +1, "with the entropy, the chance that one of eight is right stays up"),
+    Hypothesis(2, 3, "truncated", -1, "fewer responses are cut off"),
     Hypothesis(
-        0, 1, "mean", "long responses are the reliable ones; not punishing cut ones helps them spread"
+        3, 4, "wasted", -1, "junk in long responses is punished by its length, so there is less of it"
     ),
-    Hypothesis(1, 2, "entropy", "rare tokens may grow faster, so entropy falls less"),
-    Hypothesis(1, 2, "pass", "with the entropy, the chance that one of eight responses is right stays up"),
-    Hypothesis(2, 3, "truncated", "fewer responses are cut off"),
-    Hypothesis(3, 4, "wasted", "junk in long responses is punished by its length, so there is less of it"),
-    Hypothesis(4, 5, "mean", "every group teaches, so accuracy rises in fewer steps"),
-    Hypothesis(0, 5, "final", "the whole ladder ends higher"),
+    Hypothesis(4, 5, "mean", +1, "every group teaches, so accuracy rises in fewer steps"),
+    Hypothesis(0, 5, "final", +1, "the whole ladder ends higher"),
 )
 """Named, with the metric and the sign that the paper leads to expect, before the seeds of the table were run."""
 EVALUATE_EVERY = 5

@@ -37,6 +37,8 @@ class Hypothesis(NamedTuple):
     before: int
     after: int
     metric: str
+    sign: int
+    """Of the difference that is expected."""
     reason: str
 
 
@@ -84,7 +86,7 @@ def compare(found: Runs, before: int, after: int, column: str) -> dict[str, Any]
 def judge(found: Runs, hypotheses: Iterable[Hypothesis]) -> list[dict[str, Any]]:
     """Every hypothesis that has data, with `p_holm`, corrected for all of these."""
     judged = [
-        {**item, "expected": hypothesis.reason}
+        {**item, "sign": hypothesis.sign, "expected": hypothesis.reason}
         for hypothesis in hypotheses
         if (item := compare(found, hypothesis.before, hypothesis.after, hypothesis.metric))
     ]
@@ -182,6 +184,8 @@ def print_hypotheses(judged: Sequence[Mapping[str, Any]], titles: Sequence[str],
         whole = item["after"] - item["before"] > 1
         title = "whole ladder: DAPO - GRPO" if whole else titles[item["after"]]
         verdict = "significant" if item["p_holm"] < 0.05 else "not significant"
+        if item["p_holm"] < 0.05 and item["difference"] * item["sign"] < 0:
+            verdict += ", the other way"
         console.print(
             f"  {title:28}{COLUMNS[item['metric']][0]:14}{item['difference']:+.4f} "
             f"[{item['low']:+.4f}, {item['high']:+.4f}], p {item['p_holm']:.4f}: {verdict}"
@@ -201,8 +205,8 @@ def print_differences(
     for title, before, after in pairs:
         items = [item for column in COLUMNS if (item := compare(found, before, after, column))]
         explored += items
-        for start in range(0, len(items), 3):
-            texts = map(_difference_text, items[start : start + 3])
+        for start in range(0, len(items), 2):
+            texts = map(_difference_text, items[start : start + 2])
             console.print(
                 f"  {title if start == 0 else '':34}{''.join(f'{text:42}' for text in texts)}".rstrip()
             )
@@ -244,7 +248,12 @@ def plot(path: Path, found: Runs, titles: Sequence[str]) -> None:
     last = len(titles) - 1
     panels: tuple[tuple[str, tuple[int, ...], str, Callable[[Result], Sequence[float]]], ...] = (
         ("held-out avg@8, all rungs", tuple(range(len(titles))), "accuracy", _evaluated),
-        ("held-out avg@8, whole ladder and dynamic sampling", (0, last - 1, last), "accuracy", _evaluated),
+        (
+            "held-out avg@8, the last three rungs against GRPO",
+            (0, *range(last - 2, last + 1)),
+            "accuracy",
+            _evaluated,
+        ),
         ("held-out pass@8, without and with clip-higher", (1, 2), "passed", _evaluated),
         ("entropy (nats per token), without and with clip-higher", (1, 2), "entropies", _every_step),
     )
@@ -252,7 +261,9 @@ def plot(path: Path, found: Runs, titles: Sequence[str]) -> None:
         for rung in rungs:
             runs = list(found[rung].values())
             if runs:
-                _draw(axis, steps(runs[0]), [run[curve] for run in runs], rung, titles[rung], len(rungs) < 4)
+                _draw(axis, steps(runs[0]), [run[curve] for run in runs], rung, titles[rung], len(rungs) < 5)
+        if curve != "entropies":
+            axis.set_ylim(top=min(1.0, axis.get_ylim()[1]))
         axis.set_title(heading, fontsize=10)
         axis.set_xlabel("step")
         axis.grid(alpha=0.3)

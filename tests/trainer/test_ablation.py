@@ -186,7 +186,8 @@ def test_the_same_shift_in_every_seed_is_significant_though_seeds_differ_widely(
     first = {seed: {"mean": seed / 10, "final": 0.5} for seed in range(6)}
     second = {seed: {"mean": seed / 10 + 0.02 + seed / 1000, "final": 0.5} for seed in range(6)}
     moved, same = judge(
-        {0: first, 1: second}, [Hypothesis(0, 1, "mean", "moves"), Hypothesis(0, 1, "final", "does not")]
+        {0: first, 1: second},
+        [Hypothesis(0, 1, "mean", +1, "moves"), Hypothesis(0, 1, "final", +1, "does not")],
     )
     assert moved["p_holm"] == pytest.approx(2 * moved["p"])
     assert moved["p_holm"] < 0.001
