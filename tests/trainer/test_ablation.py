@@ -30,6 +30,7 @@ from benchmarks.trainer.ablation_report import (
     cost_of_same_accuracy,
     holm,
     judge,
+    print_hypotheses,
     report,
 )
 from benchmarks.trainer.signs import Puzzle, SignsVerifier, make_puzzle, read_prompt, respond
@@ -192,6 +193,17 @@ def test_the_same_shift_in_every_seed_is_significant_though_seeds_differ_widely(
     assert moved["p_holm"] == pytest.approx(2 * moved["p"])
     assert moved["p_holm"] < 0.001
     assert same["p_holm"] == 1.0
+
+
+def test_a_difference_that_goes_the_other_way_is_said_to() -> None:
+    first = {seed: {"mean": 0.5 + seed / 100} for seed in range(6)}
+    second = {seed: {"mean": 0.3 + seed / 90} for seed in range(6)}
+    printed = StringIO()
+    for sign in (+1, -1):
+        judged = judge({0: first, 1: second}, [Hypothesis(0, 1, "mean", sign, "moves")])
+        print_hypotheses(judged, ["before", "after"], Console(file=printed, width=120))
+    verdicts = [line.rpartition(": ")[2] for line in printed.getvalue().splitlines() if "after" in line]
+    assert verdicts == ["significant, the other way", "significant"]
 
 
 def test_the_cost_of_the_same_accuracy_is_read_between_the_evaluations() -> None:
