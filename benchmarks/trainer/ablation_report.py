@@ -186,9 +186,10 @@ def print_hypotheses(judged: Sequence[Mapping[str, Any]], titles: Sequence[str],
         verdict = "significant" if item["p_holm"] < 0.05 else "not significant"
         if item["p_holm"] < 0.05 and item["difference"] * item["sign"] < 0:
             verdict += ", the other way"
+        p = f"p {item['p_holm']:.4f}" if item["p_holm"] >= 0.0001 else "p < 0.0001"
         console.print(
             f"  {title:28}{COLUMNS[item['metric']][0]:14}{item['difference']:+.4f} "
-            f"[{item['low']:+.4f}, {item['high']:+.4f}], p {item['p_holm']:.4f}: {verdict}"
+            f"[{item['low']:+.4f}, {item['high']:+.4f}], {p}: {verdict}"
         )
 
 
