@@ -130,7 +130,7 @@ class SignsVerifier:
     name: str = field(default="signs", init=False)
 
     def verify(self, response: str, problem: Problem | str) -> Verdict:
-        """Judge by the signs alone; a response without `#` hands nothing in."""
+        """Judge by the signs alone; a response without `#` hands nothing in. A string is the puzzle's prompt."""
         started = time.perf_counter()
         prompt = problem if isinstance(problem, str) else problem.prompt
         if not isinstance(prompt, str):
