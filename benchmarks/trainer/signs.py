@@ -102,7 +102,7 @@ def make_pairs(count: int, seed: int, *, persistent: float, rambling: float) -> 
 
 
 def make_problems(count: int, seed: int, name: str) -> list[Problem]:
-    """Problems to train or to be evaluated on."""
+    """Problems to train or to be evaluated on; short puzzles are few, so some of them are among both."""
     generator = random.Random(f"{name}:{seed}")
     return [
         Problem(id=f"{name}-{number}", prompt=make_puzzle(generator).prompt, verifier=SignsVerifier().name)
