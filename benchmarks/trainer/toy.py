@@ -93,12 +93,12 @@ def make_problems(count: int, seed: int, name: str) -> list[Problem]:
     ]
 
 
-def character_tokenizer(**options: Any) -> Any:
-    """One token per character of the task."""
+def character_tokenizer(characters: str = CHARACTERS, **options: Any) -> Any:
+    """One token per character."""
     from tokenizers import Tokenizer, decoders, models
     from transformers import PreTrainedTokenizerFast
 
-    words = {"<pad>": 0, "<eos>": 1, **{text: number + 2 for number, text in enumerate(CHARACTERS)}}
+    words = {"<pad>": 0, "<eos>": 1, **{text: number + 2 for number, text in enumerate(characters)}}
     tokenizer = Tokenizer(models.BPE(vocab=words, merges=[]))
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
