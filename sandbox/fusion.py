@@ -12,12 +12,24 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .cases import one_by_one
 from .collect import Collector, Taken
 from .local import job_of
-from .types import Execution, Language, Limits, OnResult, Program, SandboxError, Suite, SuiteExecution
+from .types import (
+    Execution,
+    Language,
+    Limits,
+    OnExecution,
+    OnResult,
+    Program,
+    SandboxError,
+    Suite,
+    SuiteExecution,
+)
 
 _LANGUAGES: dict[Language, str] = {
     "python": "python",
@@ -84,6 +96,17 @@ class FusionSandbox:
             }
         )
         return _execution(answer, limits, Collector(on_result, program.reply_limit) if called else None)
+
+    def run_cases(
+        self,
+        program: Program,
+        stdins: Sequence[str | bytes],
+        limits: Limits | None = None,
+        *,
+        on_execution: OnExecution | None = None,
+    ) -> tuple[Execution, ...]:
+        """Run a script once for each of `stdins`; see `Sandbox.run_cases`."""
+        return one_by_one(self, program, stdins, limits, on_execution)
 
     def run_suite(self, program: Program, suite: Suite, limits: Limits | None = None) -> SuiteExecution:
         """Refuses: the interface has no two processes that are safe from each other."""
