@@ -43,7 +43,7 @@ def read_lines(path: Path) -> Numbered:
                 continue
             try:
                 yield number, json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield number, Unreadable(f"not JSON: {error}")
 
 

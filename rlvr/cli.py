@@ -45,6 +45,12 @@ COMMANDS = {
         "trainer.config:TrainConfig",
         "rlvr.commands:train",
     ),
+    "sft": Command(
+        "Learn from prompt/response pairs before the RL: a cold start, or a run's best responses.",
+        "trainer.sft_config:SftConfig",
+        "rlvr.commands:sft",
+        ("pairs",),
+    ),
     "eval": Command(
         "Measure greedy accuracy, avg@k and pass@k of a model on problem files.",
         "rlvr.evaluate:EvalConfig",
@@ -58,7 +64,7 @@ COMMANDS = {
         ("run",),
     ),
     "export": Command(
-        "Write a curated set in the schema of verl, TRL or OpenRLHF.",
+        "Write a curated set for verl, TRL or OpenRLHF, or a run's best responses for `rlvr sft`.",
         "rlvr.export:ExportConfig",
         "rlvr.commands:export",
         ("data", "output"),

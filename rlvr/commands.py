@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rlvr.report import ReportConfig
     from rlvr.score import ScoreConfig
     from trainer.config import TrainConfig
+    from trainer.sft_config import SftConfig
 
 USER_ERRORS = (InputError, EngineError, SandboxError, FileNotFoundError, PermissionError, IsADirectoryError)
 """Errors that a user can mend: their message is one line, and a traceback would say nothing more."""
@@ -35,6 +37,11 @@ def _console() -> Console:
     """Standard output; away from a terminal wide enough that no table is folded."""
     console = Console()
     return console if console.is_terminal else Console(width=120)
+
+
+def _is_first_process() -> bool:
+    """Of those that torchrun started, the one that writes and shows; True where it started none."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def demo(config: DemoConfig) -> int:
@@ -68,8 +75,20 @@ def train(config: TrainConfig) -> int:
 
     console = _console()
     result = run_train(config, console=console)
+    if not _is_first_process():
+        return 0
     page = write_report(result.folder, data=config.data)
     console.print(f"report: {page}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def sft(config: SftConfig) -> int:
+    """`rlvr sft`."""
+    from trainer import run_sft
+
+    result = run_sft(config, console=_console())
+    if _is_first_process():
+        print(f"{result.checkpoint}: after {result.steps} steps; give it to `rlvr train --model`")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Write a curated set in the schema that another trainer reads.
+"""Write a curated set in the schema that another trainer reads, or a run's best responses as an SFT set.
 
 The schemas are those of the trainers' own data preparation: verl's `RLHFDataset` (Parquet with `prompt` as
 messages and `reward_model.ground_truth`), TRL's `GRPOTrainer` (a `prompt` column, every other column handed
@@ -18,21 +18,25 @@ from curation import CuratedProblem, load_curated
 from curation.files import atomic_path
 from verifiers import InputError
 
-Schema = Literal["verl", "trl", "openrlhf"]
+Schema = Literal["verl", "trl", "openrlhf", "sft"]
 
 
 class ExportConfig(BaseModel):
-    """Write a curated set in the schema of another trainer."""
+    """Write a curated set in the schema of another trainer, or the best responses of a run for `rlvr sft`."""
 
     model_config = ConfigDict(extra="forbid")
 
-    data: Path = Field(description="Folder of the curated set.")
+    data: Path = Field(description="Folder of the curated set; of the run for schema sft.")
     output: Path = Field(description="File to write: .parquet or .jsonl.")
     schema_name: Schema = Field(
-        default="verl", alias="schema", description="Trainer that will read the file."
+        default="verl",
+        alias="schema",
+        description="Trainer that will read the file; sft: right responses of a run as prompt/response pairs.",
     )
     split: Literal["train", "validation", "all"] = Field(default="train", description="Rows to write.")
     bands: tuple[str, ...] = Field(default=(), description="Difficulty bands to write; empty writes all.")
+    per_problem: int = Field(default=1, gt=0, description="Schema sft: most responses of one problem.")
+    first_step: int = Field(default=1, gt=0, description="Schema sft: leave out what earlier steps sampled.")
 
 
 def as_messages(problem: CuratedProblem) -> list[dict[str, str]]:
@@ -94,7 +98,7 @@ def openrlhf_row(problem: CuratedProblem, index: int) -> dict[str, Any]:
     }
 
 
-ROWS: dict[Schema, Callable[[CuratedProblem, int], dict[str, Any]]] = {
+ROWS: dict[str, Callable[[CuratedProblem, int], dict[str, Any]]] = {
     "verl": verl_row,
     "trl": trl_row,
     "openrlhf": openrlhf_row,
@@ -119,6 +123,8 @@ def write_rows(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 def run_export(config: ExportConfig) -> int:
     """Write the chosen rows; returns how many. Raises InputError where nothing matches."""
+    if config.schema_name == "sft":
+        return _export_pairs(config)
     problems = [
         problem
         for problem in load_curated(config.data)
@@ -131,3 +137,15 @@ def run_export(config: ExportConfig) -> int:
     make = ROWS[config.schema_name]
     write_rows(config.output, (make(problem, index) for index, problem in enumerate(problems)))
     return len(problems)
+
+
+def _export_pairs(config: ExportConfig) -> int:
+    from trainer.rejection import best_pairs
+
+    pairs = best_pairs(config.data, per_problem=config.per_problem, first_step=config.first_step)
+    if not pairs:
+        raise InputError(
+            f"{config.data}: the run has no right response that ended by itself; nothing written"
+        )
+    write_rows(config.output, pairs)
+    return len(pairs)

@@ -1,28 +1,33 @@
 """`rlvr score`: verdicts for a file of model outputs, offline.
 
-Verdicts go to a journal beside the output as they come. Stopped at any instant and started again with the same
-command, scoring goes on behind the last complete verdict and ends with the same bytes.
+Worker processes read the rows, verify and write them up (`rlvr.score_rows`); this process hands raw rows out and
+adds what comes back, in order, to a journal beside the output (`rlvr.score_journal`), from which the output is
+written in the end. Stopped at any instant and started again with the same command, scoring goes on behind the last
+whole record and ends with the same bytes.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import glob
+import os
 import time
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rlvr.score_files import Row, check_formats, open_output, read_rows, write_rows
-from verifiers import InputError, Problem, Verdict, Verifier, get_verifier, score_stream
+from rlvr.score_files import check_formats, csv_header, file_format, read_raw, write_parquet, write_text
+from rlvr.score_journal import Journal
+from rlvr.score_rows import ADDED, RowScorer, csv_line, renamed
+from rlvr.score_tally import Agreement
+from verifiers import InputError, Verifier, get_verifier
+from verifiers.rows import verify_rows
 
 
 class ScoreConfig(BaseModel):
@@ -56,15 +61,6 @@ class ScoreConfig(BaseModel):
     restart: bool = Field(default=False, description="Drop the journal of an earlier, stopped run.")
 
 
-class Agreement(BaseModel):
-    """How the verdicts agree with the labels of the input."""
-
-    labelled: int = 0
-    agree: int = 0
-    false_negatives: int = Field(default=0, description="Labelled right, found not right.")
-    false_positives: int = Field(default=0, description="Labelled wrong, found right.")
-
-
 class ScoreSummary(BaseModel):
     """What a run of `rlvr score` found."""
 
@@ -79,9 +75,6 @@ class ScoreSummary(BaseModel):
     agreement: Agreement | None = None
 
 
-_ADDED = ("reward", "status", "extracted", "method")
-
-
 def run_score(config: ScoreConfig, console: Console) -> ScoreSummary:
     """Score `config.input` into `config.output`, print a table, and return the figures.
 
@@ -94,23 +87,41 @@ def run_score(config: ScoreConfig, console: Console) -> ScoreSummary:
     if config.output.exists() and config.output.samefile(config.input):
         raise InputError(f"{config.output} is the input; write to another file")
     verifier = get_verifier(config.verifier, **config.options)
-    survey = _survey(config)
+    scorer = _scorer(config)
+    survey = _survey(config, scorer)
     names = _column_names(config, survey.columns, console)
+    scorer = replace(scorer, names=names)
+    if scorer.source == "jsonl":
+        # Other than those of CSV and Parquet, a later row may bring a column that is in the way.
+        every = chain.from_iterable(candidate.values() for candidate in _candidates(config))
+        scorer = replace(scorer, watched=frozenset(every))
     config.output.parent.mkdir(parents=True, exist_ok=True)
-    journal = _Journal(config)
-    summary = ScoreSummary(resumed=journal.done)
-    started = time.monotonic()
-    columns = _score_into_journal(config, verifier, journal, survey.rows, console)
-    summary.seconds = time.monotonic() - started
-    if not columns <= survey.columns:
-        # Later rows have columns that the first ones have not.
-        names = _column_names(config, columns | survey.columns, console)
-    _write_output(config, journal, names, summary)
-    fresh = summary.rows - summary.resumed
-    summary.verdicts_per_second = fresh / summary.seconds if fresh else None
-    journal.path.unlink()
+    with _journal(config, scorer) as journal:
+        summary = ScoreSummary(resumed=journal.tally.scored)
+        started = time.monotonic()
+        _score_into_journal(config, verifier, scorer, journal, survey.rows, console)
+        summary.seconds = time.monotonic() - started
+        if journal.overwritten & set(names.values()):
+            names = _column_names(config, journal.overwritten | survey.columns, console)
+        _write_output(config, scorer, journal, names)
+        journal.remove()
+    _fill(summary, journal)
     console.print(_table(config, summary))
     return summary
+
+
+def _scorer(config: ScoreConfig) -> RowScorer:
+    source = file_format(config.input)
+    return RowScorer(
+        source=source,
+        target=file_format(config.output),
+        header=csv_header(config.input) if source == "csv" else (),
+        verifier=config.verifier,
+        response_field=config.response_field,
+        answer_field=config.answer_field,
+        tests_field=config.tests_field,
+        label_field=config.label_field,
+    )
 
 
 @dataclass(slots=True)
@@ -124,19 +135,22 @@ class _Survey:
 _SURVEYED = 1000
 
 
-def _survey(config: ScoreConfig) -> _Survey:
+def _survey(config: ScoreConfig, scorer: RowScorer) -> _Survey:
     """Read the first rows, so that what is wrong with the command shows before the work."""
     survey = _Survey(set())
     fault, readable = "", 0
-    for row in read_rows(config.input):
-        item = _item(row, config)
-        if isinstance(item, str):
-            fault = fault or f"line {row.number}: {item}"
+    for position, raw in enumerate(read_raw(config.input), 1):
+        row = scorer.read(position, raw)
+        if row is None:
+            continue
+        found = scorer.gold(row)
+        if isinstance(found, str):
+            fault = fault or f"line {row.number}: {found}"
         else:
             readable += 1
         if row.values is not None:
             survey.columns |= row.values.keys()
-        if readable and row.number >= _SURVEYED:
+        if readable and position >= _SURVEYED:
             return survey
     fault, survey.rows = fault or "it has no rows", readable
     if not readable:
@@ -145,131 +159,63 @@ def _survey(config: ScoreConfig) -> _Survey:
     return survey
 
 
+def _candidates(config: ScoreConfig) -> list[dict[str, str]]:
+    """Names of the added columns: the usual ones, and those with another prefix."""
+    added = (*ADDED, "detail") if config.explain else ADDED
+    return [{name: prefix + name for name in added} for prefix in (config.prefix, config.prefix + "rlvr_")]
+
+
 def _column_names(config: ScoreConfig, columns: set[str], console: Console) -> dict[str, str]:
     """Names of the added columns; where one is taken by the input, all get another prefix."""
-    added = (*_ADDED, "detail") if config.explain else _ADDED
-    for prefix in (config.prefix, config.prefix + "rlvr_"):
-        names = {name: prefix + name for name in added}
-        taken = sorted(columns & set(names.values()))
-        if not taken:
-            return names
-        console.print(
-            f"{config.input.name} already has {', '.join(taken)}: the new columns are {prefix}rlvr_…"
-        )
+    usual, other = _candidates(config)
+    taken = sorted(columns & set(usual.values()))
+    if not taken:
+        return usual
+    console.print(
+        f"{config.input.name} already has {', '.join(taken)}: the new columns are {config.prefix}rlvr_…"
+    )
+    taken = sorted(columns & set(other.values()))
+    if not taken:
+        return other
     raise InputError(
         f"{config.input} already has a column {taken[0]!r}; give --prefix to name the new ones apart"
     )
 
 
-class _Journal:
-    """Verdicts in the order of the rows, one JSON list a line, behind a line that says what they belong to."""
-
-    def __init__(self, config: ScoreConfig) -> None:
-        self.path = config.output.with_name(config.output.name + ".journal")
-        status = config.input.stat()
-        fields = config.model_dump(mode="json", exclude={"workers", "restart", "output", "label_field"})
-        identity = json.dumps([fields, status.st_size, status.st_mtime_ns], sort_keys=True)
-        self.header = json.dumps({"run": hashlib.sha256(identity.encode()).hexdigest()}) + "\n"
-        self.done = 0
-        if config.restart:
-            self.path.unlink(missing_ok=True)
-        if not self.path.exists():
-            self.path.write_text(self.header)
-            return
-        with self.path.open("rb+") as journal:
-            if journal.readline() != self.header.encode():
-                raise InputError(
-                    f"{self.path} is the journal of another run (other input or settings); finish that run, "
-                    "or give --restart to drop it"
-                )
-            end = journal.tell()
-            for line in journal:
-                if not line.endswith(b"\n"):
-                    break
-                end += len(line)
-                self.done += 1
-            journal.truncate(end)
-
-    def append(self) -> IO[str]:
-        """Open to add verdicts."""
-        return self.path.open("a", encoding="utf-8", newline="\n")
-
-    def verdicts(self) -> Iterator[list[Any]]:
-        """All verdicts, in order."""
-        with self.path.open(encoding="utf-8", newline="\n") as lines:
-            next(lines)
-            for line in lines:
-                yield json.loads(line)
-
-
-def _item(row: Row, config: ScoreConfig) -> tuple[str, Problem] | str:
-    """Response and problem of a row, or what is wrong with it."""
-    found = _gold(row, config)
-    if isinstance(found, str):
-        return found
-    assert row.values is not None
-    answer, tests = found
-    name = str(row.values.get("id", row.number))
-    return row.values[config.response_field], Problem(
-        id=name, answer=answer, tests=tests, verifier=config.verifier
-    )
-
-
-def _gold(row: Row, config: ScoreConfig) -> tuple[str | None, Any] | str:
-    """Gold answer and tests of a row that can be scored, or what is wrong with it."""
-    if row.values is None:
-        return row.fault
-    values = row.values
-    response = values.get(config.response_field)
-    if not isinstance(response, str):
-        have = (
-            "is missing" if config.response_field not in values else f"is {type(response).__name__}, not text"
-        )
-        return f"column {config.response_field!r} {have}"
-    answer = values.get(config.answer_field)
-    tests = values.get(config.tests_field)
-    if isinstance(answer, (int, float)) and not isinstance(answer, bool):
-        answer = repr(answer)
-    if isinstance(tests, str):
-        # Tests may also be plain program text; the code verifier reads both.
-        with suppress(ValueError):
-            tests = json.loads(tests)
-    if answer is not None and not isinstance(answer, str):
-        return f"column {config.answer_field!r} is {type(answer).__name__}, not text or a number"
-    if answer is None and tests is None:
-        return f"no gold: column {config.answer_field!r} is missing or empty"
-    return answer, tests
+def _journal(config: ScoreConfig, scorer: RowScorer) -> Journal:
+    """The journal of an earlier run with the same command, or a new one."""
+    path = config.output.with_name(config.output.name + ".journal")
+    if config.restart:
+        path.unlink(missing_ok=True)
+    status = config.input.stat()
+    fields = config.model_dump(mode="json", exclude={"workers", "restart", "output"})
+    identity = [fields, scorer.target, status.st_size, status.st_mtime_ns]
+    return Journal(path, identity, skipped=b"null\n" if scorer.target == "parquet" else b"")
 
 
 def _score_into_journal(
-    config: ScoreConfig, verifier: Verifier, journal: _Journal, total: int | None, console: Console
-) -> set[str]:
-    """Add the verdicts that the journal lacks; return the columns of all rows."""
-    columns: set[str] = set()
-
-    def items() -> Iterator[tuple[str, Problem]]:
-        readable = 0
-        for row in read_rows(config.input):
-            if row.values is not None:
-                columns.update(row.values)
-            item = _item(row, config)
-            if isinstance(item, str):
-                continue
-            readable += 1
-            if readable > journal.done:
-                yield item
-
-    verdicts = score_stream(items(), verifier, workers=config.workers or None, timeout=config.timeout)
-    with closing(verdicts), journal.append() as out, _progress(console) as progress:
-        task = progress.add_task("scoring", total=total, completed=journal.done)
-        written = time.monotonic()
-        for verdict in verdicts:
-            out.write(json.dumps(_fields(verdict, explain=config.explain)) + "\n")
-            if time.monotonic() - written > 0.5:
-                out.flush()
-                written = time.monotonic()
-            progress.advance(task)
-    return columns
+    config: ScoreConfig,
+    verifier: Verifier,
+    scorer: RowScorer,
+    journal: Journal,
+    total: int | None,
+    console: Console,
+) -> None:
+    """Add the verdicts that the journal lacks."""
+    done = journal.tally.raw
+    chunks = verify_rows(
+        scorer,
+        verifier,
+        islice(read_raw(config.input), done, None),
+        first=done + 1,
+        workers=config.workers or None,
+        timeout=config.timeout,
+    )
+    with closing(chunks), _progress(console) as progress:
+        task = progress.add_task("scoring", total=total, completed=journal.tally.scored)
+        for results in chunks:
+            journal.add(results)
+            progress.update(task, completed=journal.tally.scored)
 
 
 def _progress(console: Console) -> Progress:
@@ -277,61 +223,46 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
 
 
-def _fields(verdict: Verdict, *, explain: bool) -> list[Any]:
-    fields = [verdict.reward, verdict.status, verdict.extracted, verdict.method]
-    return [*fields, verdict.detail] if explain else fields
-
-
-def _write_output(
-    config: ScoreConfig, journal: _Journal, names: dict[str, str], summary: ScoreSummary
-) -> None:
-    """Join input and journal into the output; count; keep rejected rows with their line numbers."""
-    counts: Counter[str] = Counter()
-    agreement = Agreement()
-    kept = config.output.with_name(config.output.name + ".rejected.jsonl")
-    kept.unlink(missing_ok=True)
-
-    def rows() -> Iterator[tuple[Row, dict[str, Any]]]:
-        verdicts = journal.verdicts()
-        with ExitStack() as stack:
-            rejected: IO[str] | None = None
-            for row in read_rows(config.input):
-                item = _gold(row, config)
-                if isinstance(item, str):
-                    rejected = rejected or stack.enter_context(open_output(kept, packed=False))
-                    raw: Any = row.raw if row.values is None else row.values
-                    record = {"line": row.number, "reason": item, "row": raw}
-                    rejected.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
-                    summary.rejected += 1
-                    continue
-                fields = next(verdicts)
-                summary.rows += 1
-                counts[fields[1]] += 1
-                summary.undecided += fields[1] == "incorrect" and fields[3] == "undecided"
-                assert row.values is not None
-                _compare(agreement, row.values.get(config.label_field), fields[1])
-                yield row, dict(zip(names.values(), fields, strict=True))
-
-    added = {name: float if key == "reward" else str for key, name in names.items()}
-    write_rows(config.output, rows(), config.input, added)
-    summary.status = {
-        status: counts[status] for status in ("correct", "incorrect", "no_answer", "timeout", "error")
-    }
-    judged = counts["correct"] + counts["incorrect"] + counts["no_answer"]
-    summary.accuracy = counts["correct"] / judged if judged else None
-    summary.agreement = agreement if agreement.labelled else None
-
-
-def _compare(agreement: Agreement, label: Any, status: str) -> None:
-    if isinstance(label, str):
-        label = {"true": True, "false": False, "1": True, "0": False}.get(label.strip().lower())
-    if not isinstance(label, (bool, int)) or status in ("timeout", "error"):
+def _write_output(config: ScoreConfig, scorer: RowScorer, journal: Journal, names: dict[str, str]) -> None:
+    """Write what the journal holds to its places, with the added columns under `names`."""
+    output = config.output
+    rejected = output.with_name(output.name + ".rejected.jsonl")
+    for path in (output, rejected):
+        # What a run left behind that was killed in the middle of this.
+        for left in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*.tmp"):
+            left.unlink()
+    if journal.tally.rejected:
+        write_text(rejected, journal.rejected())
+    else:
+        rejected.unlink(missing_ok=True)
+    if scorer.target == "parquet":
+        types: dict[str, type] = {name: float if key == "reward" else str for key, name in names.items()}
+        write_parquet(output, journal.output(), config.input, types)
         return
-    right = status == "correct"
-    agreement.labelled += 1
-    agreement.agree += right == bool(label)
-    agreement.false_negatives += bool(label) and not right
-    agreement.false_positives += right and not label
+    pieces = journal.output()
+    if names != scorer.names:
+        pieces = _renamed(pieces, list(scorer.names.values()), list(names.values()))
+    if scorer.target == "csv":
+        pieces = chain([csv_line([*scorer.header, *names.values()])], pieces)
+    write_text(output, pieces, threads=config.workers or len(os.sched_getaffinity(0)))
+
+
+def _renamed(pieces: Iterator[bytes], old: list[str], new: list[str]) -> Iterator[bytes]:
+    for piece in pieces:
+        # A carriage return may stand inside of a row.
+        yield b"".join(renamed(line, old, new) for line in piece.split(b"\n") if line)
+
+
+def _fill(summary: ScoreSummary, journal: Journal) -> None:
+    """Fill in the figures that the heads of the results give."""
+    tally = journal.tally
+    summary.rows, summary.rejected = tally.scored, tally.rejected
+    summary.status, summary.undecided = tally.status(), tally.undecided()
+    judged = sum(summary.status[status] for status in ("correct", "incorrect", "no_answer"))
+    summary.accuracy = summary.status["correct"] / judged if judged else None
+    summary.agreement = tally.agreement()
+    fresh = summary.rows - summary.resumed
+    summary.verdicts_per_second = fresh / summary.seconds if fresh else None
 
 
 def _table(config: ScoreConfig, summary: ScoreSummary) -> Table:

@@ -1,4 +1,7 @@
-"""The files of `rlvr score`: rows of JSONL, CSV and Parquet in, the same rows with verdicts out."""
+"""The files of `rlvr score`: raw rows of JSONL, CSV and Parquet in, the rows with their verdicts out.
+
+Rows are taken apart in the worker processes (`rlvr.score_rows`); here is what only one process can do.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,23 @@ import csv
 import gzip
 import io
 import json
+import lzma
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, TextIO
 
+from curation.files import atomic_path, open_binary
 from verifiers import InputError
 
 _SUFFIXES = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the input: its line (Parquet: row) number from 1, its values or what is wrong with it."""
-
-    number: int
-    values: dict[str, Any] | None
-    raw: str
-    fault: str = ""
+_GZIP_BLOCK = 1 << 20
+_PARQUET_ROWS = 4096
 
 
 def file_format(path: Path) -> str:
@@ -43,121 +43,6 @@ def file_format(path: Path) -> str:
     return kind
 
 
-def read_rows(path: Path) -> Iterator[Row]:
-    """Every row in order; a row that can't be read comes with its fault instead of values.
-
-    Raises:
-        InputError: the file is missing, truncated, or not of its format as a whole.
-    """
-    reader = {"jsonl": _read_jsonl, "csv": _read_csv, "parquet": _read_parquet}[file_format(path)]
-    try:
-        yield from reader(path)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except EOFError as error:
-        raise InputError(f"{path}: the gzip data end too early; the file is truncated") from error
-
-
-def _open(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
-
-
-def _read_jsonl(path: Path) -> Iterator[Row]:
-    with _open(path) as lines:
-        for number, line in enumerate(lines, 1):
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if not line.strip():
-                continue
-            try:
-                text = line.decode("utf-8").strip()
-                values = json.loads(text)
-            except UnicodeDecodeError as error:
-                yield Row(number, None, line.decode("utf-8", "replace"), f"not UTF-8 at byte {error.start}")
-                continue
-            except (ValueError, RecursionError) as error:
-                yield Row(number, None, line.decode("utf-8").rstrip("\r\n"), f"not JSON: {error}")
-                continue
-            if isinstance(values, dict):
-                yield Row(number, values, text)
-            else:
-                yield Row(number, None, text, f"expected a JSON object, got {type(values).__name__}")
-
-
-def _read_csv(path: Path) -> Iterator[Row]:
-    csv.field_size_limit(sys.maxsize)
-    with (
-        _open(path) as data,
-        io.TextIOWrapper(data, "utf-8-sig", errors="surrogateescape", newline="") as lines,
-    ):
-        reader = csv.reader(lines)
-        header = next(reader, None)
-        if not header:
-            raise InputError(f"{path}: no header line")
-        if len(set(header)) < len(header):
-            raise InputError(f"{path}: a column name stands twice in the header: {', '.join(header)}")
-        while True:
-            number = reader.line_num + 1
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield Row(number, None, "", f"not CSV: {error}")
-                continue
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                yield Row(number, None, json.dumps(cells), f"{len(cells)} cells but {len(header)} columns")
-                continue
-            yield Row(number, dict(zip(header, cells, strict=True)), "")
-
-
-def _read_parquet(path: Path) -> Iterator[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with pq.ParquetFile(path) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=1024):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield Row(number, values, "")
-    except pa.ArrowInvalid as error:
-        raise InputError(
-            f"{path}: not a Parquet file that can be read: {str(error).splitlines()[0]}"
-        ) from error
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes the place of `path` only when everything went well."""
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_rows(
-    path: Path, rows: Iterable[tuple[Row, dict[str, Any]]], source: Path, added: Mapping[str, type]
-) -> None:
-    """Write every row with its added values to `path`, at once or not at all.
-
-    JSONL rows keep their text as it was; `added` names the new columns and their types.
-    """
-    kind = file_format(path)
-    with _replacing(path) as temporary:
-        if kind == "jsonl":
-            _write_jsonl(temporary, rows, packed=path.suffix == ".gz")
-        elif kind == "csv":
-            _write_csv(temporary, rows, source, list(added), packed=path.suffix == ".gz")
-        else:
-            _write_parquet(temporary, rows, source, added)
-
-
 def check_formats(source: Path, target: Path) -> None:
     """Refuse a pair of formats between which rows can't be carried as they are."""
     kinds = file_format(source), file_format(target)
@@ -165,57 +50,144 @@ def check_formats(source: Path, target: Path) -> None:
         raise InputError(f"{target}: from {kinds[0]} write {kinds[0]} or jsonl, not {kinds[1]}")
 
 
-def open_output(path: Path, *, packed: bool) -> IO[str]:
-    """Open for text; gzip without a time stamp, so that the same rows give the same bytes."""
-    if not packed:
-        return path.open("w", encoding="utf-8", errors="surrogateescape", newline="\n")
-    data = gzip.GzipFile(filename="", mode="wb", fileobj=path.open("wb"), mtime=0)
-    return io.TextIOWrapper(data, "utf-8", errors="surrogateescape", newline="\n")
+def read_raw(path: Path) -> Iterator[Any]:
+    """Every row in order, as little looked at as its format allows.
+
+    JSONL: the line, bytes, also an empty one. CSV: the number of the record's first line, and its cells or what is
+    wrong with them. Parquet: the values.
+
+    Raises:
+        InputError: the file is missing, truncated, damaged, or not of its format as a whole.
+    """
+    reader = {"jsonl": _read_lines, "csv": _read_csv, "parquet": _read_parquet}[file_format(path)]
+    try:
+        yield from reader(path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except EOFError as error:
+        raise InputError(f"{path}: the compressed data end too early; the file is truncated") from error
+    except (zlib.error, lzma.LZMAError) as error:
+        raise InputError(f"{path}: the compressed data are damaged ({error})") from error
 
 
-def _write_jsonl(path: Path, rows: Iterable[tuple[Row, dict[str, Any]]], *, packed: bool) -> None:
-    with open_output(path, packed=packed) as out:
-        for row, values in rows:
-            assert row.values is not None
-            text = row.raw or json.dumps(row.values, ensure_ascii=False, default=str)
-            extra = json.dumps(values)[1:-1]
-            # Splicing keeps numbers, key order and escapes of the row exactly as they were written.
-            out.write(f"{text[:-1].rstrip()}{', ' if row.values else ''}{extra}}}\n")
+def _read_lines(path: Path) -> Iterator[bytes]:
+    with open_binary(path) as lines:
+        yield from lines
 
 
-def _write_csv(
-    path: Path, rows: Iterable[tuple[Row, dict[str, Any]]], source: Path, added: list[str], *, packed: bool
-) -> None:
+@contextmanager
+def _csv_text(path: Path) -> Iterator[TextIO]:
+    csv.field_size_limit(sys.maxsize)
     with (
-        _open(source) as data,
-        io.TextIOWrapper(data, "utf-8-sig", errors="surrogateescape", newline="") as lines,
+        open_binary(path) as data,
+        io.TextIOWrapper(data, "utf-8-sig", errors="surrogateescape", newline="") as text,
     ):
-        header = next(csv.reader(lines))
-    with open_output(path, packed=packed) as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([*header, *added])
-        for row, values in rows:
-            assert row.values is not None
-            writer.writerow([*(row.values[name] for name in header), *(values[name] for name in added)])
+        yield text
 
 
-def _write_parquet(
-    path: Path, rows: Iterable[tuple[Row, dict[str, Any]]], source: Path, added: Mapping[str, type]
-) -> None:
+def csv_header(path: Path) -> list[str]:
+    """The columns of a CSV file.
+
+    Raises:
+        InputError: there are none, or two of a name.
+    """
+    with _csv_text(path) as text:
+        header = next(csv.reader(text), None)
+    if not header:
+        raise InputError(f"{path}: no header line")
+    if len(set(header)) < len(header):
+        raise InputError(f"{path}: a column name stands twice in the header: {', '.join(header)}")
+    return header
+
+
+def _read_csv(path: Path) -> Iterator[tuple[int, list[str] | str]]:
+    with _csv_text(path) as text:
+        reader = csv.reader(text)
+        next(reader, None)
+        while True:
+            number = reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield number, f"not CSV: {error}"
+                continue
+            if cells:
+                yield number, cells
+
+
+def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = {float: pa.float64(), str: pa.string()}
-    schema = pq.read_schema(source)
-    for name, kind in added.items():
-        schema = schema.append(pa.field(name, types[kind]))
-    with pq.ParquetWriter(path, schema) as writer:
-        chunk: list[dict[str, Any]] = []
-        for row, values in rows:
-            assert row.values is not None
-            chunk.append({**row.values, **values})
-            if len(chunk) == 1024:
-                writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
-                chunk = []
-        if chunk:
-            writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+                yield from batch.to_pylist()
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"{path}: not a Parquet file that can be read: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def write_text(path: Path, pieces: Iterable[bytes], *, threads: int = 1) -> None:
+    """Write `pieces` to `path`, at once or not at all; compressed by `threads` threads if it is called `.gz`.
+
+    The same text gives the same bytes, however it comes in pieces.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as out:
+        out.writelines(_compressed(pieces, threads) if path.suffix == ".gz" else pieces)
+
+
+def _compressed(pieces: Iterable[bytes], threads: int) -> Iterator[bytes]:
+    """Gzip members of a MiB of text each, which any reader takes for one file."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[bytes]] = deque()
+        for block in _blocks(pieces):
+            waiting.append(pool.submit(gzip.compress, block, compresslevel=6, mtime=0))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    held = bytearray()
+    for piece in pieces:
+        held += piece
+        while len(held) >= _GZIP_BLOCK:
+            yield bytes(held[:_GZIP_BLOCK])
+            del held[:_GZIP_BLOCK]
+    if held:
+        yield bytes(held)
+
+
+def write_parquet(path: Path, pieces: Iterable[bytes], source: Path, names: dict[str, type]) -> None:
+    """Write the rows of the Parquet file `source` with added columns, at once or not at all.
+
+    Args:
+        path: the new file.
+        pieces: text with one line for every row of `source`: a JSON list of the added values, or null where the
+            row is left out.
+        source: the file that the rows come from; their columns go over as they are.
+        names: names and types of the added columns.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    lines = chain.from_iterable(piece.splitlines() for piece in pieces)
+    types = [{float: pa.float64(), str: pa.string()}[kind] for kind in names.values()]
+    with pq.ParquetFile(source) as file, atomic_path(path) as temporary:
+        schema = file.schema_arrow
+        for name, kind in zip(names, types, strict=True):
+            schema = schema.append(pa.field(name, kind))
+        with pq.ParquetWriter(temporary, schema) as writer:
+            for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+                found = [json.loads(line) for line in islice(lines, batch.num_rows)]
+                kept = batch.filter(pa.array([values is not None for values in found], pa.bool_()))
+                if not kept.num_rows:
+                    continue
+                columns = zip(*(values for values in found if values is not None), strict=True)
+                added = [pa.array(column, kind) for column, kind in zip(columns, types, strict=True)]
+                writer.write_batch(pa.RecordBatch.from_arrays([*kept.columns, *added], schema=schema))

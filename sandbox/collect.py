@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from .inside import codec, ledger
-from .types import CallResult, Execution, LimitName, Limits, OnResult, Raised, TestReport, Usage
+from .types import (
+    CallResult,
+    Execution,
+    LimitName,
+    Limits,
+    OnResult,
+    Program,
+    Raised,
+    TestReport,
+    Usage,
+)
 
 Frame = dict[str, Any]
 
@@ -19,48 +29,65 @@ class Taken(NamedTuple):
 
 
 class Collector:
-    """Reads the channel of a run: one JSON message per line, nothing of it trusted."""
+    """Reads the channel of a run: one JSON message per line, nothing of it trusted.
 
-    def __init__(self, on_result: OnResult | None = None, reply_limit: int = 1 << 20) -> None:
+    A program has `calls` results to give and no more to say: what comes behind them costs no reading.
+    """
+
+    def __init__(self, on_result: OnResult | None = None, reply_limit: int = 1 << 20, calls: int = 0) -> None:
         self.on_result = on_result
         self.reply_limit = reply_limit
+        self.calls = calls
+        self.ready = False
         self.buffer = bytearray()
         self.received = 0
+        self.enough = False
         self.results: list[CallResult] = []
         self.load_error: Raised | None = None
         self.violation: str | None = None
 
+    @classmethod
+    def of(cls, program: Program, on_result: OnResult | None) -> Self:
+        """For a run of `program`."""
+        return cls(on_result, program.reply_limit, len(program.calls))
+
     def feed(self, data: bytes, limit: int) -> bool:
         """Take what was read; True where the run should end."""
         self.received += len(data)
-        if self.received > limit:
+        if self.received > limit or self.enough:
             return True
         self.buffer += data
         *lines, rest = self.buffer.split(b"\n") if b"\n" in data else [self.buffer]
         self.buffer = bytearray(rest)
-        enough = False
-        for line in lines:
-            enough = self._message(bytes(line)) or enough
-        return enough
+        self.enough = any(self._message(bytes(line)) for line in lines)
+        return self.enough
 
     def _message(self, line: bytes) -> bool:
-        if self.violation is not None:
-            return True
-        if len(line) > self.reply_limit:
-            # Read, it would take twenty times its size: more than a hostile program should cost here.
-            return self._result(CallResult(value=codec.Opaque(f"a result of {len(line)} bytes")))
+        """Take one message; True where no more needs to be read."""
         try:
-            frame = codec.load(line)
-            if "ready" in frame:
-                return False
-            if "load" in frame:
-                self.load_error = _raised(frame["load"])
-                return True
-            result = _call_result(frame)
-        except (codec.CodecError, KeyError, TypeError, ValueError) as error:
+            if not self.ready:
+                return self._first(line)
+            if len(self.results) == self.calls:
+                raise codec.CodecError("there were no more calls")
+            if len(line) > self.reply_limit:
+                # Read, it would take twenty times its size: more than a hostile program should cost here.
+                opaque = codec.Opaque(f"a result of {len(line)} bytes")
+                return self._result(CallResult(index=len(self.results), value=opaque))
+            result = _call_result(len(self.results), codec.load(line))
+        except (LookupError, TypeError, ValueError, RecursionError) as error:
             self.violation = f"what came over the channel is no result: {error}"
             return True
         return self._result(result)
+
+    def _first(self, line: bytes) -> bool:
+        if len(line) > self.reply_limit:
+            raise codec.CodecError(f"a first message of {len(line)} bytes")
+        frame = codec.load(line)
+        if "ready" in frame:
+            self.ready = True
+            return False
+        self.load_error = _raised(frame["load"])
+        return True
 
     def _result(self, result: CallResult) -> bool:
         self.results.append(result)
@@ -84,8 +111,9 @@ class Collector:
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
             limit=limit,
-            stdout=stdout.decode("utf-8", "backslashreplace"),
-            stderr=stderr.decode("utf-8", "backslashreplace"),
+            # Any other way to deal with what is no UTF-8 takes a call for each byte.
+            stdout=stdout.decode("utf-8", "replace"),
+            stderr=stderr.decode("utf-8", "replace"),
             results=tuple(self.results),
             load_error=self.load_error,
             violation=self.violation,
@@ -171,8 +199,8 @@ def _raised(frame: Frame) -> Raised:
     )
 
 
-def _call_result(frame: Frame) -> CallResult:
+def _call_result(index: int, frame: Frame) -> CallResult:
     if "error" in frame:
-        return CallResult(raised=_raised(frame["error"]))
+        return CallResult(index=index, raised=_raised(frame["error"]))
     after = tuple(codec.unpack(item, False) for item in frame["after"]) if "after" in frame else None
-    return CallResult(value=codec.unpack(frame["value"], False), after=after)
+    return CallResult(index=index, value=codec.unpack(frame["value"], False), after=after)

@@ -49,6 +49,9 @@ from inside.bridge import main
 sys.meta_path.remove(finder)
 sys.exit(main(config))
 """
+_NOWHERE_TO_WRITE = ("/tmp", "/dev/shm", "/dev/mqueue")
+"""Docker and gVisor mount these writable, in a read-only container too: where Landlock is missing, one program
+would leave files to the next."""
 _FOR_ZYGOTES = (
     "seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self prctl pidfd_open "
     "capset capget memfd_create setgroups setresuid setresgid prlimit64 socket clone3 ioctl fcntl "
@@ -92,7 +95,7 @@ class _Container:
         sources["inside"] = sources.pop("inside.__init__")
         sources["config"] = {
             "packages": list(packages), "preload": list(STANDARD_PRELOADS),
-            "user": None, "tools": False, "tests": True,
+            "user": None, "tools": False, "commands": False, "tests": True,
         }  # fmt: skip
         text = json.dumps(sources).encode()
         try:
@@ -193,7 +196,7 @@ class DockerSandbox:
             "pids_limit": processes,
             "mem_limit": memory,
             "memswap_limit": memory,
-            "shm_size": "64k",
+            "tmpfs": dict.fromkeys(_NOWHERE_TO_WRITE, "ro,size=4k"),
             "user": f"{USER}:{USER}",
             "working_dir": "/",
             "labels": {"rlvr-sandbox": f"{os.getpid()}-{id(self)}"},
@@ -249,7 +252,7 @@ class DockerSandbox:
         job = job_of(program)
 
         def once() -> Execution:
-            collector = Collector(on_result, program.reply_limit)
+            collector = Collector.of(program, on_result)
             end, parts = self._exchange(job, None, stdin, limits, limits, collector)
             return collector.execution(end["end"], Taken(*parts), limits, self.tier)
 

@@ -1,8 +1,9 @@
 """A remote backend: programs run by a SandboxFusion server, over its HTTP interface.
 
-Source: bytedance/SandboxFusion, `POST /run_code`. What isolates the programs is that server's matter, and so the
-tier says `fusion`. Calls are made by our runner, which travels with the program and whose answers are read as
-plain data here, as everywhere; suites need two processes that can't reach each other, which the interface lacks.
+Source: bytedance/SandboxFusion, `POST /run_code`; its client package `sandbox-fusion` has the models. What
+isolates the programs is that server's matter, and so the tier says `fusion`. Calls are made by our runner, which
+travels with the program and whose answers are read as plain data here, as everywhere; suites need two processes
+that can't reach each other, which the interface lacks.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .types import (
     OnExecution,
     OnResult,
     Program,
+    Raised,
     SandboxError,
     Suite,
     SuiteExecution,
@@ -41,7 +43,9 @@ _LANGUAGES: dict[Language, str] = {
     "bash": "bash",
 }
 _RETRY_SECONDS = (0.5, 2.0)
-_CALLS = """
+SERVER_OUTPUT = 1 << 20
+"""Bytes of each stream that the server keeps: it cuts the rest off without a word."""
+_RUNNER = """
 import importlib.abc, importlib.util, json, os, sys
 sources = json.loads({sources!r})
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -52,11 +56,15 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(sources[module.__name__], module.__name__, "exec"), module.__dict__)
 sys.meta_path.insert(0, Finder())
 from inside import runner
+job = json.loads({job!r})
+if job["mode"] == "script":
+    sys.argv = [runner.FILE_NAME, *job["arguments"]]
+    sys.exit(runner.script(job["sources"])())
 # Results leave on the real standard output; what the program prints goes to standard error.
 channel = os.dup(1)
 os.dup2(2, 1)
 os.dup2(channel, runner.CHANNEL)
-sys.exit(runner.run_calls(json.loads({job!r})))
+sys.exit(runner.run_calls(job))
 """
 
 
@@ -76,16 +84,19 @@ class FusionSandbox:
         limits = limits or Limits()
         if program.language not in _LANGUAGES:
             raise SandboxError(f"SandboxFusion does not run {program.language}")
+        if program.arguments and program.language != "python":
+            raise SandboxError(f"SandboxFusion passes no arguments to a program in {program.language}")
         stdin = (
             program.stdin
             if isinstance(program.stdin, str)
             else program.stdin.decode("utf-8", "surrogateescape")
         )
         called = program.entry_point is not None
+        by_runner = called or (program.language == "python" and (program.arguments or program.fallbacks))
         files = {name: base64.b64encode(text.encode()).decode() for name, text in program.files.items()}
         answer = self._ask(
             {
-                "code": _with_runner(program) if called else program.source,
+                "code": _with_runner(program) if by_runner else program.source,
                 "language": _LANGUAGES[program.language],
                 "stdin": "" if called else stdin,
                 "compile_timeout": 60,
@@ -95,7 +106,7 @@ class FusionSandbox:
                 "fetch_files": [],
             }
         )
-        return _execution(answer, limits, Collector(on_result, program.reply_limit) if called else None)
+        return _execution(answer, limits, Collector.of(program, on_result) if called else None)
 
     def run_cases(
         self,
@@ -140,12 +151,14 @@ def _with_runner(program: Program) -> str:
     folder = Path(__file__).parent / "inside"
     sources = {f"inside.{name}": (folder / f"{name}.py").read_text() for name in ("codec", "runner")}
     job = json.dumps(job_of(program))
-    return _CALLS.format(sources=json.dumps({**sources, "inside": ""}), job=job)
+    return _RUNNER.format(sources=json.dumps({**sources, "inside": ""}), job=job)
 
 
 def _execution(answer: dict[str, Any], limits: Limits, collector: Collector | None) -> Execution:
-    failed = answer.get("compile_result") or {}
-    run = answer.get("run_result") or failed
+    build, run = answer.get("compile_result") or {}, answer.get("run_result")
+    failed_build = run is None
+    run = run or build
+    limits = limits.model_copy(update={"output": min(limits.output, SERVER_OUTPUT - 1)})
     stdout, stderr = (str(run.get(name) or "").encode("utf-8", "replace") for name in ("stdout", "stderr"))
     if collector is not None:
         collector.feed(stdout, limits.output)
@@ -164,4 +177,5 @@ def _execution(answer: dict[str, Any], limits: Limits, collector: Collector | No
     execution = (collector or Collector()).execution(
         end, Taken(stdout, stderr, b""), limits, FusionSandbox.tier
     )
-    return execution.model_copy(update={"events": {}})
+    error = Raised(types=("CompileError",), message=execution.stderr[:1000]) if failed_build else None
+    return execution.model_copy(update={"events": {}, "load_error": error or execution.load_error})

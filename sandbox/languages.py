@@ -92,7 +92,9 @@ def available() -> list[Language]:
 
 def trees() -> tuple[str, ...]:
     """Folders that the tools of all installed languages need."""
-    return tuple(dict.fromkeys((*_SYSTEM, *(tree for name in available() for tree in tools(name).trees))))
+    # aarch64 has no /lib64.
+    system = [path for path in _SYSTEM if Path(path).exists()]
+    return tuple(dict.fromkeys((*system, *(tree for name in available() for tree in tools(name).trees))))
 
 
 def plan(language: Language, source: str, limits: Limits) -> Plan:

@@ -39,6 +39,8 @@ TIERS = ("namespaces", "bubblewrap", "landlock")
 
 C = TypeVar("C", bound=Collector)
 KEPT_BUILDS = 16
+MOST_CASES = 500
+"""Cases of one request: what the zygote says of their scratch directories has to fit in its answer."""
 WORTH_A_PROCESS = 3
 """Cases from which on it is cheaper to have one more process, which compiles the program and forks them."""
 _MORE = re.compile("|".join(MORE_PRELOADS))
@@ -139,7 +141,7 @@ class LocalSandbox:
         if program.language != "python":
             return self._run_built(program, stdin, limits)
         job = {**job_of(program), "processes": limits.processes}
-        return self._twice(job, stdin, limits, lambda: Collector(on_result, program.reply_limit))[0]
+        return self._twice(job, stdin, limits, lambda: Collector.of(program, on_result))[0]
 
     def run_cases(
         self,
@@ -159,7 +161,7 @@ class LocalSandbox:
         executions: list[Execution] = []
         failed = False
         while waiting:
-            run = CasesRun(job, waiting, limits, self.tier, on_execution)
+            run = CasesRun(job, waiting[:MOST_CASES], limits, self.tier, on_execution)
             try:
                 with self._permits, self._zygote(job) as zygote:
                     run.attend(zygote)
@@ -308,7 +310,7 @@ class LocalSandbox:
         self._release(zygote, flavour)
 
     def _start(self, tier: str, flavour: str) -> Zygote:
-        if flavour != "tools":
+        if flavour not in ("commands", "processes"):
             packages = self._packages if flavour == "packages" else {}
             zygote = Zygote(tier, packages, lean=flavour == "lean")
             self._runs_cases = zygote.runs_cases
@@ -318,7 +320,7 @@ class LocalSandbox:
                 f"programs that start processes need the tier `namespaces`: `{tier}` can't limit what they "
                 "use together"
             )
-        return Zygote(tier, {}, languages.trees())
+        return Zygote(tier, {}, languages.trees(), commands=flavour == "commands")
 
     def _release(self, zygote: Zygote, flavour: str) -> None:
         with self._lock:
@@ -362,9 +364,11 @@ def job_of(program: Program) -> Frame:
 
 
 def _flavour(job: Frame, packages: dict[str, str]) -> str:
-    """Which kind of zygote a job needs: with tools and processes, or with what its sources may import loaded."""
-    if job["mode"] in ("build", "command") or job.get("processes", 1) > 1:
-        return "tools"
+    """Which kind of zygote a job needs: for tools, with processes, or with what its sources may import loaded."""
+    if job["mode"] in ("build", "command"):
+        return "commands"
+    if job.get("processes", 1) > 1:
+        return "processes"
     if any(name in source for source in job["sources"] for name in packages):
         return "packages"
     return "plain" if job["mode"] == "test" or any(map(_MORE.search, job["sources"])) else "lean"

@@ -62,7 +62,13 @@ class Zygote:
     """One zygote process, seen from outside."""
 
     def __init__(
-        self, tier: str, packages: dict[str, str], trees: Sequence[str] = (), *, lean: bool = False
+        self,
+        tier: str,
+        packages: dict[str, str],
+        trees: Sequence[str] = (),
+        *,
+        commands: bool = False,
+        lean: bool = False,
     ) -> None:
         around = _bubblewrap(packages) if tier == "bubblewrap" else []
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -83,6 +89,7 @@ class Zygote:
             "tier": inner,
             "packages": packages,
             "tools": bool(trees),
+            "commands": commands,
             "trees": list(trees),
             "tests": not lean,
             "preload": [*(LEAN_PRELOADS if lean else STANDARD_PRELOADS), *packages],
@@ -176,10 +183,14 @@ def _bubblewrap(packages: dict[str, str]) -> list[str]:
         masked = Path(tree) / "site-packages"
         if masked.is_dir():
             command += ["--tmpfs", str(masked)]
-    there = (*links, *(f"{tree}/" for tree in bound))
+    there = tuple(f"{tree}/" for tree in bound)
     for tree in trees:
-        if os.path.realpath(tree) != tree and not tree.startswith(there):
-            command += ["--symlink", os.path.realpath(tree), tree]
+        real = os.path.realpath(tree)
+        # aarch64's /lib/ld-linux-aarch64.so.1 is a link in a folder that is a link, too.
+        linked = next((link for link in links if tree.startswith(f"{link}/")), None)
+        place = tree if linked is None else os.path.realpath(linked) + tree.removeprefix(linked)
+        if place not in (real, *links) and not place.startswith(there):
+            command += ["--symlink", real, place]
     for tree in packages.values():
         command += ["--ro-bind", tree, tree]
     return [*command, "--dev", "/dev", "--proc", "/proc", "--remount-ro", "/", "--"]

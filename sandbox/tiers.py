@@ -60,9 +60,11 @@ def probe() -> list[TierReport]:
 
 _ADVICE = {
     "namespaces": "allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1, "
-    "kernel.apparmor_restrict_unprivileged_userns=0), or run in a container with CAP_SYS_ADMIN",
+    "kernel.apparmor_restrict_unprivileged_userns=0); in a container: CAP_SYS_ADMIN and no system call profile "
+    "(seccomp=unconfined); not needed for Python where `landlock` works",
     "bubblewrap": "install the package `bubblewrap`; not needed where `namespaces` works",
-    "landlock": "needs Linux 5.13 or later with Landlock in the `lsm=` list of the kernel's command line",
+    "landlock": "needs Linux 5.13 or later with Landlock in the `lsm=` list of the kernel's command line, and "
+    "in a container a system call profile (seccomp) that lets the calls landlock_* through",
 }
 
 

@@ -106,6 +106,7 @@ class Raised(_Frozen):
 class CallResult(_Frozen):
     """What one call returned or raised. Sets and dicts are raw: see `sandbox.inside.codec`."""
 
+    index: int = Field(default=0, description="Number of the call, from 0.")
     value: Any = None
     raised: Raised | None = None
     after: tuple[Any, ...] | None = None

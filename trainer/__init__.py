@@ -16,20 +16,25 @@ if TYPE_CHECKING:
     from trainer.evaluation import EvalOptions, EvalResult, evaluate, load_eval_set
     from trainer.loop import TrainResult, train
     from trainer.rejection import export_pairs
-    from trainer.sft import Pair, WarmStartConfig, WarmStartResult, read_pairs, warm_start
+    from trainer.sft import Pair, WarmStartResult, read_pairs, warm_start
+    from trainer.sft_config import SftConfig, WarmStartConfig
+    from trainer.sft_run import SftResult, run_sft
 
 _HOME = {
     "EvalOptions": "evaluation",
     "EvalResult": "evaluation",
     "Pair": "sft",
+    "SftConfig": "sft_config",
+    "SftResult": "sft_run",
     "TrainConfig": "config",
     "TrainResult": "loop",
-    "WarmStartConfig": "sft",
+    "WarmStartConfig": "sft_config",
     "WarmStartResult": "sft",
     "evaluate": "evaluation",
     "export_pairs": "rejection",
     "load_eval_set": "evaluation",
     "read_pairs": "sft",
+    "run_sft": "sft_run",
     "train": "loop",
     "warm_start": "sft",
 }
@@ -38,6 +43,8 @@ __all__ = [
     "EvalOptions",
     "EvalResult",
     "Pair",
+    "SftConfig",
+    "SftResult",
     "TrainConfig",
     "TrainResult",
     "WarmStartConfig",
@@ -46,6 +53,7 @@ __all__ = [
     "export_pairs",
     "load_eval_set",
     "read_pairs",
+    "run_sft",
     "train",
     "warm_start",
 ]

@@ -10,11 +10,12 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from curation.files import atomic_write, file_digest, sync_folder
 from verifiers import InputError
@@ -146,14 +147,48 @@ def best_step(folder: Path) -> tuple[int, float] | None:
     return values["step"], values["accuracy"]
 
 
+def check_settings(path: Path, settings: Mapping[str, Any], may_change: Collection[str]) -> None:
+    """A run folder holds one run: what decides its steps must be as in the `config.yaml` at `path`, if any.
+
+    `may_change` names settings, those of a section as `section.name`.
+
+    Raises:
+        InputError: a setting that may not change did.
+    """
+    if not path.exists():
+        return
+    before, now = (_without(found, may_change) for found in (yaml.safe_load(path.read_text()), settings))
+    changed = [
+        f"{key} was {before.get(key)!r} and is {value!r}"
+        for key, value in now.items()
+        if before.get(key) != value
+    ]
+    if changed:
+        raise InputError(
+            f"{path}: the run was started with other settings ({'; '.join(changed)}); "
+            "set them back, or take another output folder"
+        )
+
+
+def _without(settings: Mapping[str, Any], names: Collection[str], prefix: str = "") -> dict[str, Any]:
+    return {
+        key: _without(value, names, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+        for key, value in settings.items()
+        if prefix + key not in names
+    }
+
+
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write tensors and plain values, with the state of every random generator."""
     torch.save({**state, "random": random_state()}, path)
 
 
-def load_state(path: Path) -> dict[str, Any]:
-    """Read what `save_state` wrote and set the random generators; runs no code from the file."""
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+def load_state(path: Path, *, mapped: bool = False) -> dict[str, Any]:
+    """Read what `save_state` wrote and set the random generators; runs no code from the file.
+
+    `mapped` tensors are read from the file when they are used.
+    """
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     restore_random_state(state.pop("random"))
     return state
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from rollout import EngineConfig
 
 Preset = Literal["dapo", "grpo", "dr_grpo"]
+LoggerName = Literal["tensorboard", "wandb", "trackio"]
 
 PRESETS: dict[str, dict[str, Any]] = {
     # DAPO: clip-higher, token-level loss, dynamic sampling, soft overlong punishment, no KL.
@@ -208,6 +209,11 @@ class LearnerConfig(Section):
     gradient_checkpointing: bool = Field(
         default=False, description="Recompute the layers in the backward pass: less memory, a third slower."
     )
+    sharding: Literal["none", "full"] = Field(
+        default="none",
+        description="What several processes share out among them: nothing, or all weights, gradients and "
+        "optimizer state (ZeRO-3, by torch's FSDP2); of a model with adapters all but these.",
+    )
     lora: LoraConfig | None = Field(default=None, description="Train adapters instead of all weights.")
     device: str = Field(default="auto", description="Device of the learner; auto: a GPU where there is one.")
 
@@ -272,7 +278,7 @@ class TrainConfig(Section):
     evaluation: EvalSettings = EvalSettings()
     checkpoint: CheckpointConfig = CheckpointConfig()
     verifier: VerifierConfig = VerifierConfig()
-    loggers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(
+    loggers: tuple[LoggerName, ...] = Field(
         default=(), description="Where the metrics go beside metrics.jsonl; each must be installed."
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,12 +29,12 @@ class Reporter:
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Show a row of `metrics.jsonl`."""
-        if row["kind"] == "eval":
-            self._print(f"step {row['step']}  {row['benchmark']}: {evaluation_text(row)}")
+        if row["kind"] in ("eval", "held_out"):
+            self._print(f"step {row['step']}  {TEXTS[row['kind']](row)}")
         elif self._progress is not None:
-            self._progress.update(self._task, completed=row["step"], description=train_text(row))
+            self._progress.update(self._task, completed=row["step"], description=TEXTS[row["kind"]](row))
         else:
-            self._print(f"step {row['step']}  {train_text(row)}")
+            self._print(f"step {row['step']}  {TEXTS[row['kind']](row)}")
 
     def warn(self, text: str) -> None:
         """Show a warning."""
@@ -82,4 +82,23 @@ def evaluation_text(row: Mapping[str, Any]) -> str:
     if row["avg_at_k"] is not None:
         parts.append(f"avg@{row['k']} {row['avg_at_k']:.3f} ({row['avg_low']:.3f}-{row['avg_high']:.3f})")
         parts.append(f"pass@{row['k']} {row['pass_at_k']:.3f}")
-    return "  ".join([*parts, f"length {row['length_mean']:.0f}"])
+    return f"{row['benchmark']}: " + "  ".join([*parts, f"length {row['length_mean']:.0f}"])
+
+
+def sft_text(row: Mapping[str, Any]) -> str:
+    """A supervised step in one line."""
+    return f"loss {row['loss']:.4f} nats per token  lr {row['learning_rate']:.2e}  {row['seconds']:.1f} s"
+
+
+def held_out_text(row: Mapping[str, Any]) -> str:
+    """The loss on held-out pairs in one line."""
+    return f"held out: loss {row['loss']:.4f} nats per token"
+
+
+TEXTS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "train": train_text,
+    "eval": evaluation_text,
+    "sft": sft_text,
+    "held_out": held_out_text,
+}
+"""How a row of each kind is shown."""

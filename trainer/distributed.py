@@ -3,7 +3,8 @@
     torchrun --nproc-per-node 2 --no-python rlvr train run.yaml
 
 The first process samples, verifies, evaluates and writes; the others follow its updates. All hold the same
-weights: gradients are summed, not averaged, since each token's weight in the loss is known beforehand.
+weights, or parts of them (`trainer.sharding`): gradients are summed, not averaged, since each token's weight in
+the loss is known beforehand.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from verifiers import InputError
 
@@ -47,7 +49,7 @@ class World:
             dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
             try:
                 yield cls(dist.get_rank(), dist.get_world_size())
-                with _others_present():
+                with others_present():
                     dist.all_reduce(torch.zeros(1))
             finally:
                 dist.destroy_process_group()
@@ -57,16 +59,21 @@ class World:
         if self.size == 1:
             return message
         box = [message]
-        with _others_present():
+        with others_present():
             dist.broadcast_object_list(box, src=0)
         return box[0]
 
     def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
-        """Add up the gradients of all processes; one that has none adds nothing."""
+        """Add up the gradients of all processes; one that has none adds nothing.
+
+        Those of sharded parameters are left alone: the backward pass has summed them.
+        """
         if self.size == 1:
             return
-        with _others_present():
+        with others_present():
             for parameter in parameters:
+                if isinstance(parameter, DTensor):
+                    continue
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
                 dist.all_reduce(parameter.grad)
@@ -76,18 +83,24 @@ class World:
         if self.size == 1:
             return values
         gathered: list[dict[str, float]] = [{} for _ in range(self.size)]
-        with _others_present():
+        with others_present():
             dist.all_gather_object(gathered, values)
         names = {name: None for part in gathered for name in part}
         return {name: sum(part.get(name, 0.0) for part in gathered) for name in names}
 
 
 @contextmanager
-def _others_present() -> Iterator[None]:
-    """Say in one line that a process is gone, where the group only tells of a closed connection."""
+def others_present(*, computing: bool = False) -> Iterator[None]:
+    """Say in one line that a process is gone, where the group only tells of a closed connection.
+
+    Where the block is also `computing`, an error that doesn't come from the group stays what it is.
+    """
     try:
         yield
     except RuntimeError as error:
+        # Gloo raises plain RuntimeErrors, which name the place in its own sources.
+        if computing and not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise
         cause = str(error).splitlines()[0]
         raise InputError(
             f"another process of this run has ended before its time, and its own message says why ({cause}); "

@@ -6,7 +6,7 @@ import copy
 import math
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ from trainer.objective import (
 from trainer.optimizer import MasterAdamW, learning_rate_factor
 from trainer.packing import micro_batches, scatter_rows
 from trainer.policy import Policy, TokenSequence
+from trainer.sharding import is_sharded, policy_maker
 from trainer.weights import add_lora, own_weights, plain_weights, without_adapter
 
 
@@ -112,15 +113,17 @@ class Learner:
         self.steps = steps
         self.seed = seed
         self.world = world or World()
+        self.sharded = is_sharded(learner, self.world)
+        make_policy = policy_maker(learner, self.world)
         self.reference: Policy | None = None
         disable_dropout(model)
         if objective.kl_coefficient and learner.lora is None:
-            self.reference = Policy(copy.deepcopy(model).requires_grad_(False))
+            self.reference = make_policy(copy.deepcopy(model).requires_grad_(False))
         self.model = model if learner.lora is None else add_lora(model, learner.lora, seed)
         if learner.gradient_checkpointing:
             enable: Any = self.model
             enable.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        self.policy = Policy(self.model)
+        self.policy = make_policy(self.model)
         self.options = ObjectiveOptions(
             clip_low=objective.clip_low,
             clip_high=objective.clip_high,
@@ -168,8 +171,23 @@ class Learner:
         return statistics
 
     def weights(self, *, shared: bool) -> Iterator[tuple[str, Tensor]]:
-        """Names and tensors of the weights as an engine takes them, which may share the model or not."""
-        return own_weights(self.model) if shared else plain_weights(self.model)
+        """Names and tensors of the weights as an engine takes them, which may share the model or not.
+
+        Sharded ones are gathered one after the other: all processes must go through them.
+        """
+        return own_weights(self.model) if shared else plain_weights(self.model, self.policy.dtype)
+
+    def state(self) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
+        """What a checkpoint holds: the optimizer's state, and the weights where the model doesn't have them whole.
+
+        Where the learner is sharded all processes must call this, and the first one's answer is whole.
+        """
+        weights = None
+        if self.sharded:
+            named = self.weights(shared=False)
+            # Every process goes through all, and the first one keeps them.
+            weights = {name: tensor.cpu() for name, tensor in named if self.world.rank == 0}
+        return weights, self.optimizer.state_dict()
 
     def _mini_batches(self, samples: Sequence[Sample], step: int) -> Iterator[list[Sample]]:
         """Groups in an order of their own for each pass, cut into mini-batches of nearly equal size.
@@ -190,17 +208,24 @@ class Learner:
                 if any(sample.has_loss for sample in batch):
                     yield batch
 
-    def _micro_batches(self, batch: Sequence[Sample]) -> list[list[int]]:
-        """The micro-batches of this process; those of all processes together are the mini-batch."""
+    def _micro_batches(self, batch: Sequence[Sample]) -> list[tuple[list[int], bool]]:
+        """The micro-batches of this process; those of all processes together are the mini-batch.
+
+        With each comes whether it counts. Sharded processes must compute equally often, so that one which has a
+        micro-batch less than others takes part with a response that is another one's.
+        """
         budget = self.config.micro_batch_tokens or (4096 if self.policy.device.type == "cpu" else 32768)
         parts = micro_batches([len(sample.tokens) for sample in batch], budget)
-        return parts[self.world.rank :: self.world.size]
+        own = [(part, True) for part in parts[self.world.rank :: self.world.size]]
+        if self.sharded and len(own) * self.world.size < len(parts):
+            own.append(([parts[-1][-1]], False))
+        return own
 
     @torch.no_grad()
     def _old_logprobs(self, batch: Sequence[Sample]) -> dict[int, Tensor]:
         """Log-probabilities of the responses under the weights as they are, `[T]` each, by place in the batch."""
         found: dict[int, Tensor] = {}
-        for indices in self._micro_batches(batch):
+        for indices, _ in self._micro_batches(batch):
             result = self.policy.logprobs([batch[index].tokens for index in indices], self.temperature)
             found.update(zip(indices, result.logprobs.split(result.lengths), strict=True))  # type: ignore[no-untyped-call]
         return found
@@ -216,8 +241,8 @@ class Learner:
             constant=self.constant,
             count_empty=self.objective.count_filtered,
         )
-        for indices in self._micro_batches(batch):
-            part = [batch[index] for index in indices]
+        for indices, counts in self._micro_batches(batch):
+            part = [batch[i] if counts else replace(batch[i], has_loss=False) for i in indices]
             old_logprobs = None if old is None else torch.cat([old[index] for index in indices])
             inputs, extra = self._loss_inputs(part, old_logprobs, weights_B[indices])
             outputs = policy_loss(inputs, self.options)

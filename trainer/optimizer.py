@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from trainer.sharding import part_like, whole, whole_on_first
 
 Schedule = Literal["constant", "linear", "cosine"]
 
@@ -27,7 +30,7 @@ class MasterAdamW:
 
     An update of 1e-6 is smaller than bfloat16's resolution near most weights: applied in place it would be
     rounded away. Gradients of such weights are also summed over the micro-batches in float32. Weights in
-    float32 or float64 are updated in place and have no copy.
+    float32 or float64 are updated in place and have no copy; sharded ones are such masters themselves.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class MasterAdamW:
 
         A norm that is not finite changes nothing.
         """
-        norm = float(nn.utils.clip_grad_norm_(self.masters, grad_clip))
+        norm = float(whole(nn.utils.clip_grad_norm_(self.masters, grad_clip)))
         if math.isfinite(norm):
             for group in self.adamw.param_groups:
                 group["lr"] = learning_rate
@@ -71,21 +74,39 @@ class MasterAdamW:
         return norm
 
     def state_dict(self) -> dict[str, Any]:
-        """Moments and masters; tensors are shared, not copied."""
+        """Moments and masters; tensors are shared, not copied.
+
+        Sharded tensors are gathered by the first process, and all must call this.
+        """
+        state = self.adamw.state_dict()
+        moments = {
+            index: {name: whole_on_first(value) for name, value in values.items()}
+            for index, values in state["state"].items()
+        }
         copies = [
-            None if master is parameter else master.detach()
+            None
+            if master is parameter and not isinstance(master, DTensor)
+            else whole_on_first(master.detach())
             for parameter, master in zip(self.parameters, self.masters, strict=True)
         ]
-        return {"adamw": self.adamw.state_dict(), "masters": copies}
+        return {"adamw": {**state, "state": moments}, "masters": copies}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` gave for the same model."""
-        self.adamw.load_state_dict(state["adamw"])
+        """Take over what `state_dict` gave for the same model, sharded or not."""
+        moments = {
+            index: {
+                name: value if name == "step" else part_like(value, self.masters[index])
+                for name, value in values.items()
+            }
+            for index, values in state["adamw"]["state"].items()
+        }
+        self.adamw.load_state_dict({**state["adamw"], "state": moments})
         with torch.no_grad():
             for parameter, master, saved in zip(self.parameters, self.masters, state["masters"], strict=True):
                 if saved is not None:
-                    master.copy_(saved)
-                    parameter.copy_(saved)
+                    master.copy_(part_like(saved, master))
+                    if parameter is not master:
+                        parameter.copy_(saved)
 
 
 class _GradientToMaster:

@@ -63,6 +63,12 @@ class Policy:
         device: torch.device = next(self.model.parameters()).device
         return device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type that the model computes in."""
+        dtype: torch.dtype = next(self.model.parameters()).dtype
+        return dtype
+
     def attention(self) -> AbstractContextManager[None]:
         """To be held around forward and backward pass: gradient checkpointing runs layers in both."""
         return use_packed_attention(self.model) if self.mode == "packed" else nullcontext()
@@ -131,7 +137,7 @@ class Policy:
         probe = [TokenSequence(tokens[:2], tokens[2:5]), TokenSequence(tokens[5:8], tokens[8:])]
         plain = self._logprobs(probe, 1.0, "logits").logprobs
         # Several units in the last place of the weights' type, for sums in another order.
-        tolerance = 64 * torch.finfo(next(self.model.parameters()).dtype).eps
+        tolerance = 64 * torch.finfo(self.dtype).eps
         modes: tuple[ForwardMode, ...] = ("packed", "padded")
         for mode in modes:
             try:

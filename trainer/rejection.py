@@ -33,14 +33,18 @@ COLUMNS = (
 
 
 def export_pairs(run: Path | str, output: Path | str, *, per_problem: int = 1, first_step: int = 1) -> int:
-    """Write `prompt` and `response` of the best right responses as JSONL; returns their number.
+    """Write the pairs of `best_pairs` as JSONL, which `read_pairs` reads; returns their number."""
+    return write_jsonl(output, best_pairs(run, per_problem=per_problem, first_step=first_step))
+
+
+def best_pairs(run: Path | str, *, per_problem: int = 1, first_step: int = 1) -> list[dict[str, Any]]:
+    """`prompt` and `response` of the best right responses of a run.
 
     Best is the highest shaped reward, then the shortest, then the latest; truncated responses and repetitions
     of the same text are left out.
 
     Args:
         run: run folder.
-        output: JSONL file, read by `read_pairs`.
         per_problem: most responses of one problem.
         first_step: leave out what earlier steps sampled.
 
@@ -53,7 +57,7 @@ def export_pairs(run: Path | str, output: Path | str, *, per_problem: int = 1, f
         known = of_problem.get(row["response"])
         if known is None or _quality(row) > _quality(known):
             of_problem[row["response"]] = row
-    pairs = [
+    return [
         {
             "prompt": row["prompt"] if row["messages"] is None else json.loads(row["messages"]),
             "response": row["response"],
@@ -64,7 +68,6 @@ def export_pairs(run: Path | str, output: Path | str, *, per_problem: int = 1, f
         for problem_id, responses in sorted(best.items())
         for row in sorted(responses.values(), key=_quality, reverse=True)[:per_problem]
     ]
-    return write_jsonl(output, pairs)
 
 
 def _right_responses(run: Path, first_step: int) -> Iterator[dict[str, Any]]:

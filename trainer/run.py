@@ -20,7 +20,7 @@ from torch import nn
 from curation import CuratedProblem, load_curated
 from curation.files import atomic_write
 from rollout import Engine, EngineConfig, create_engine, load_model, load_tokenizer
-from trainer.checkpoint import SAMPLER, STATE, Checkpoints, load_state, save_state
+from trainer.checkpoint import SAMPLER, STATE, Checkpoints, check_settings, load_state, save_state
 from trainer.config import TrainConfig
 from trainer.console import Reporter
 from trainer.distributed import World
@@ -30,11 +30,23 @@ from trainer.learner import Learner, Sample, UpdateStatistics
 from trainer.metrics import MetricsWriter
 from trainer.rewards import Shaping
 from trainer.sampler import DynamicSampler, Rollout
+from trainer.sharding import is_sharded
 from trainer.store import ReplayStore, read_groups, write_groups
-from trainer.weights import restore_model, save_model
+from trainer.weights import copy_to_cpu, restore_model, save_model
 from verifiers import InputError, Problem, VerifierPool
 
-MAY_CHANGE = {"output", "steps", "evaluation", "checkpoint", "verifier", "loggers", "data", "model"}
+MAY_CHANGE = {
+    "output",
+    "steps",
+    "evaluation",
+    "checkpoint",
+    "verifier",
+    "loggers",
+    "data",
+    "model",
+    # The same numbers, wherever they lie.
+    "learner.sharding",
+}
 """Settings that a resumed run may have otherwise: they don't decide what a step does; data may move."""
 
 ProblemLike = Problem | CuratedProblem
@@ -110,10 +122,13 @@ class Run:
     def save(self, step: int, accuracy: float | None) -> Path:
         """Write a checkpoint after `step`; what was kept for a replay up to there goes."""
         folder = self.checkpoints.begin(step)
-        save_model(self.learner.model, folder)
+        if self.learner.sharded:
+            self.world.share(("state", None, step))
+        weights, optimizer = self.learner.state()
+        save_model(self.learner.model, folder, weights)
         if self.tokenizer is not None:
             self.tokenizer.save_pretrained(folder)
-        save_state(folder / STATE, {"step": step, "optimizer": self.learner.optimizer.state_dict()})
+        save_state(folder / STATE, {"step": step, "optimizer": optimizer})
         write_groups(folder / SAMPLER, {"pending": self.sampler.pending}, self.sampler.state())
         path = self.checkpoints.commit(step, accuracy)
         self.replay.forget(step)
@@ -131,7 +146,9 @@ class Run:
 
     def publish_weights(self, step: int) -> None:
         """Give the engine the weights as they are after `step`."""
-        shared = isinstance(getattr(self.engine, "model", None), nn.Module)
+        if self.learner.sharded:
+            self.world.share(("weights", None, step))
+        shared = not self.learner.sharded and isinstance(getattr(self.engine, "model", None), nn.Module)
         self.engine.load_weights(self.learner.weights(shared=shared), step)
 
     def _eval_options(self) -> EvalOptions:
@@ -167,14 +184,14 @@ def open_run(
     train_items, held_out = _problems(config, problems, eval_sets)
     train_problems = [_plain(item) for item in train_items]
     with ExitStack() as stack:
-        _check_settings(config)
+        settings = config.model_dump(mode="json")
+        check_settings(config.output / "config.yaml", settings, MAY_CHANGE)
         if engine is None:
             engine = create_engine(_engine_config(config))
             stack.callback(engine.close)
-        model, tokenizer = _learner_model(config, engine)
+        model, tokenizer = _learner_model(config, engine, world)
         checkpoints = Checkpoints(config.output / "checkpoints", config.checkpoint.keep)
         start = checkpoints.latest() or 0
-        settings = config.model_dump(mode="json")
         run = Run(
             config=config,
             engine=engine,
@@ -217,19 +234,25 @@ def open_run(
 def resume_learner(learner: Learner, folder: Path) -> None:
     """Take over weights, optimizer and random states of a checkpoint."""
     restore_model(learner.model, folder)
-    learner.optimizer.load_state_dict(load_state(folder / STATE)["optimizer"])
+    # Sharded processes copy their parts out of one mapped file, which would not fit into memory once for each.
+    learner.optimizer.load_state_dict(load_state(folder / STATE, mapped=learner.sharded)["optimizer"])
 
 
 def follow(config: TrainConfig, engine: Engine | None, world: World) -> None:
     """What the processes beside the first one do: their part of every update, until the run ends."""
-    model = load_model(_engine_config(config)) if engine is None else _learner_model(config, engine)[0]
-    learner = _learner(config, model, world)
+    learner = _learner(config, _learner_model(config, engine, world)[0], world)
     while (message := world.share()) is not None:
         kind, content, step = message
         if kind == "resume":
             resume_learner(learner, content)
-        else:
+        elif kind == "update":
             learner.update(content, step)
+        elif kind == "weights":
+            # The engine is the first process's; here the parts are only handed out.
+            for _ in learner.weights(shared=False):
+                pass
+        else:
+            learner.state()
 
 
 def _problems(
@@ -262,24 +285,6 @@ def _plain(item: ProblemLike) -> Problem:
     return item.problem if isinstance(item, CuratedProblem) else item
 
 
-def _check_settings(config: TrainConfig) -> None:
-    """A run folder holds one run: what decides its steps must be as it was."""
-    path = config.output / "config.yaml"
-    if not path.exists():
-        return
-    before, now = yaml.safe_load(path.read_text()), config.model_dump(mode="json")
-    changed = [
-        f"{key} was {before.get(key)!r} and is {now[key]!r}"
-        for key in now
-        if key not in MAY_CHANGE and before.get(key) != now[key]
-    ]
-    if changed:
-        raise InputError(
-            f"{path}: the run was started with other settings ({'; '.join(changed)}); "
-            "set them back, or take another output folder"
-        )
-
-
 def _engine_config(config: TrainConfig) -> EngineConfig:
     settings = config.engine or EngineConfig()
     dtype, device = config.learner.dtype, config.learner.device
@@ -294,13 +299,18 @@ def _engine_config(config: TrainConfig) -> EngineConfig:
     return settings.model_copy(update={"model": model, "dtype": dtype, "device": device})
 
 
-def _learner_model(config: TrainConfig, engine: Engine) -> tuple[nn.Module, Any]:
-    """The model to train: the engine's own where it has one in this process."""
+def _learner_model(config: TrainConfig, engine: Engine | None, world: World) -> tuple[nn.Module, Any]:
+    """The model to train: the engine's own where it has one in this process.
+
+    One that will be sharded is a copy of it, in CPU memory.
+    """
     model = getattr(engine, "model", None)
+    sharded = is_sharded(config.learner, world)
     if isinstance(model, nn.Module):
-        return model, getattr(engine, "tokenizer", None)
+        return copy_to_cpu(model) if sharded else model, getattr(engine, "tokenizer", None)
     settings = _engine_config(config)
-    return load_model(settings), load_tokenizer(settings)
+    place = {"device": "cpu"} if sharded else {}
+    return load_model(settings.model_copy(update=place)), load_tokenizer(settings)
 
 
 def _learner(config: TrainConfig, model: nn.Module, world: World) -> Learner:

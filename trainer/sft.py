@@ -12,17 +12,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from rollout.prompts import render_prompt
 from rollout.types import Prompt
-from trainer.optimizer import learning_rate_factor
+from trainer.distributed import World
+from trainer.optimizer import MasterAdamW, learning_rate_factor
 from trainer.packing import micro_batches
 from trainer.policy import Policy, TokenSequence
+from trainer.sft_config import WarmStartConfig
 from verifiers import InputError
 
 Progress = Callable[[int, int, float], None]
@@ -34,32 +35,6 @@ class Pair(NamedTuple):
 
     prompt: Prompt
     response: str
-
-
-class WarmStartConfig(BaseModel):
-    """How the warm start learns."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    steps: int = Field(default=1200, gt=0, description="Optimizer steps.")
-    batch_size: int = Field(default=128, gt=0, description="Pairs per step.")
-    learning_rate: float = Field(default=3e-3, gt=0, description="Peak learning rate of AdamW.")
-    schedule: Literal["constant", "linear", "cosine"] = Field(
-        default="cosine", description="How the learning rate falls to 0 over the steps."
-    )
-    warmup_steps: int = Field(
-        default=20, ge=0, description="Steps over which the learning rate rises from 0."
-    )
-    weight_decay: float = Field(default=0.01, ge=0, description="Decoupled weight decay of AdamW.")
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Decay of AdamW's moments.")
-    grad_clip: float = Field(default=1.0, gt=0, description="Largest gradient norm.")
-    max_length: int = Field(
-        default=32768, gt=0, description="Longest prompt and response, in tokens; a longer pair is an error."
-    )
-    micro_batch_tokens: int = Field(
-        default=8192, gt=0, description="Tokens that go through the model at once."
-    )
-    seed: int = Field(default=0, description="Seed of the order of the pairs.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,34 +70,81 @@ def warm_start(
     config = config or WarmStartConfig()
     began = time.monotonic()
     sequences = tokenize_pairs(tokenizer, pairs, config.max_length)
-    policy = Policy(model)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters,
-        lr=config.learning_rate,
-        betas=config.betas,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
-    order = _endless_order(len(sequences), random.Random(config.seed))
+    learner = SupervisedLearner(model, config)
     losses, tokens = [], 0
     was_training = model.training
     model.train()
-    for step in range(1, config.steps + 1):
-        batch = [sequences[index] for index in itertools.islice(order, config.batch_size)]
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * learning_rate_factor(
-                step, config.warmup_steps, config.steps, config.schedule
-            )
-        losses.append(_accumulate_gradient(policy, batch, config))
-        nn.utils.clip_grad_norm_(parameters, config.grad_clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+    for step, batch in enumerate(batches(sequences, config), 1):
+        losses.append(learner.step(batch, step).loss)
         tokens += sum(map(len, batch))
         if progress:
             progress(step, config.steps, losses[-1])
     model.train(was_training)
     return WarmStartResult(tuple(losses), tokens, time.monotonic() - began)
+
+
+class StepStatistics(NamedTuple):
+    """What one optimizer step did."""
+
+    loss: float
+    """Of the batch before the step, nats per response token."""
+    grad_norm: float
+    """Before clipping."""
+    learning_rate: float
+
+
+class SupervisedLearner:
+    """Maximum likelihood of responses, one optimizer step at a time."""
+
+    def __init__(self, model: nn.Module, config: WarmStartConfig, world: World | None = None) -> None:
+        """`world` are the processes that learn together; all call `step` with the same batches."""
+        self.config = config
+        self.world = world or World()
+        self.policy = Policy(model)
+        self.optimizer = MasterAdamW(
+            [parameter for parameter in model.parameters() if parameter.requires_grad],
+            learning_rate=config.learning_rate,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+        )
+
+    def step(self, batch: Sequence[TokenSequence], number: int) -> StepStatistics:
+        """Take the optimizer step `number` (from 1) on `batch`."""
+        rate = self.config.learning_rate * learning_rate_factor(
+            number, self.config.warmup_steps, self.config.steps, self.config.schedule
+        )
+        loss = self._loss(batch, backward=True)
+        self.world.sum_gradients(self.optimizer.masters)
+        return StepStatistics(loss, self.optimizer.step(rate, self.config.grad_clip), rate)
+
+    @torch.no_grad()
+    def loss(self, sequences: Sequence[TokenSequence]) -> float:
+        """Mean over the response tokens of `sequences`, nats per token."""
+        return self._loss(sequences, backward=False)
+
+    def _loss(self, sequences: Sequence[TokenSequence], *, backward: bool) -> float:
+        total = sum(len(sequence.response) for sequence in sequences)
+        parts = micro_batches([len(sequence) for sequence in sequences], self.config.micro_batch_tokens)
+        loss = 0.0
+        with self.policy.attention():
+            for indices in parts[self.world.rank :: self.world.size]:
+                found = self.policy.logprobs([sequences[index] for index in indices])
+                part = -found.logprobs.sum() / total
+                if backward:
+                    part.backward()  # type: ignore[no-untyped-call]
+                loss += part.item()
+        return self.world.sum_values({"loss": loss})["loss"]
+
+
+def batches(
+    sequences: Sequence[TokenSequence], config: WarmStartConfig, done: int = 0
+) -> Iterator[list[TokenSequence]]:
+    """The batch of every step after the first `done`: each epoch in a new random order."""
+    order = _endless_order(len(sequences), random.Random(config.seed))
+    for index in range(config.steps):
+        batch = list(itertools.islice(order, config.batch_size))
+        if index >= done:
+            yield [sequences[place] for place in batch]
 
 
 def tokenize_pairs(
@@ -160,17 +182,6 @@ def read_pairs(path: Path | str) -> list[Pair]:
                 raise InputError(f"{path}:{number}: `prompt` must be text or messages and `response` text")
             pairs.append(Pair(prompt, response))
     return pairs
-
-
-def _accumulate_gradient(policy: Policy, batch: Sequence[TokenSequence], config: WarmStartConfig) -> float:
-    """Add the gradient of the batch's mean loss; returns the loss."""
-    total = sum(len(sequence.response) for sequence in batch)
-    loss = 0.0
-    for indices in micro_batches([len(sequence) for sequence in batch], config.micro_batch_tokens):
-        part = -policy.logprobs([batch[index] for index in indices]).logprobs.sum() / total
-        part.backward()  # type: ignore[no-untyped-call]
-        loss += part.item()
-    return loss
 
 
 def _endless_order(count: int, generator: random.Random) -> Iterator[int]:

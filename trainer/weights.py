@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import LoraConfig
+from trainer.sharding import part_like, whole
 from verifiers import InputError
 
 ADAPTER = "adapter"
@@ -61,13 +63,14 @@ def own_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 @torch.no_grad()
-def plain_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """The weights under their names in the plain transformers model, adapters merged into what they adapt."""
-    if not is_adapted(model):
-        yield from model.state_dict().items()
-        return
-    base = model.get_base_model()
-    for name, tensor in base.state_dict().items():
+def plain_weights(model: Any, dtype: torch.dtype | None = None) -> Iterator[tuple[str, Tensor]]:
+    """The weights under their names in the plain transformers model, adapters merged into what they adapt.
+
+    Sharded ones are gathered one after the other, in `dtype`: all processes must go through them.
+    """
+    base = model.get_base_model() if is_adapted(model) else model
+    for name, part in base.state_dict().items():
+        tensor = whole(part, dtype)
         if ".lora_" in name:
             continue
         module_name, adapted, leaf = name.partition(".base_layer.")
@@ -77,17 +80,37 @@ def plain_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
         yield name.replace(".base_layer.", "."), tensor
 
 
-def save_model(model: Any, folder: Path) -> None:
+def copy_to_cpu(model: nn.Module) -> nn.Module:
+    """A copy in CPU memory; no device holds the model twice meanwhile."""
+    device = next(model.parameters()).device
+    copied = copy.deepcopy(model.cpu())
+    model.to(device)
+    return copied
+
+
+def save_model(model: Any, folder: Path, weights: dict[str, Tensor] | None = None) -> None:
     """Write the model so that `AutoModelForCausalLM.from_pretrained` opens `folder`, adapters merged.
 
-    The adapters alone lie in `folder/adapter`.
+    The adapters alone lie in `folder/adapter`. `weights` are given where the model has only parts of its own.
     """
+    base = model.get_base_model() if is_adapted(model) else model
+    if is_adapted(model) and weights is None:
+        weights = dict(plain_weights(model))
     with _quiet_progress():
+        base.save_pretrained(folder, state_dict=None if weights is None else _tied_again(base, weights))
+        if weights is not None:
+            # The model's own parts may be float32 masters, and transformers has written their type.
+            base.config.dtype = next(part.dtype for part in weights.values() if part.is_floating_point())
+            base.config.save_pretrained(folder)
         if is_adapted(model):
-            model.get_base_model().save_pretrained(folder, state_dict=dict(plain_weights(model)))
             model.save_pretrained(folder / ADAPTER)
-        else:
-            model.save_pretrained(folder)
+
+
+def _tied_again(base: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """`weights` that share memory where they are one in `base`: transformers writes those once."""
+    own = base.state_dict(keep_vars=True)
+    first: dict[int, Tensor] = {}
+    return {name: first.setdefault(id(own.get(name, tensor)), tensor) for name, tensor in weights.items()}
 
 
 def restore_model(model: Any, folder: Path) -> None:
@@ -98,8 +121,10 @@ def restore_model(model: Any, folder: Path) -> None:
         set_peft_model_state_dict(model, load_peft_weights(str(folder / ADAPTER), device="cpu"))
         return
     with _quiet_progress():
-        saved = type(model).from_pretrained(folder, dtype=next(model.parameters()).dtype)
-    model.load_state_dict(saved.state_dict())
+        saved = type(model).from_pretrained(folder, dtype="auto").state_dict()
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            tensor.copy_(part_like(saved[name], tensor))
 
 
 @contextmanager

@@ -26,14 +26,14 @@ Reward = Literal["all", "share"]
 _MAX_DETAIL = 1000
 
 
-_TRIED = re.compile(r"; tried ((?:[\w:]+ [0-9]+(?:, )?)+)\Z")
+_TRIED = re.compile(r"; tried ([\w:]+ [0-9]+(?:, [\w:]+ [0-9]+)*)\Z")
 
 
 def _detail(count: str, outcome: Outcome) -> str:
     tried = ", ".join(f"{name} {times}" for name, times in sorted(outcome.events.items()))
-    # Programs have a say in the detail, and none in what they tried.
-    reason = outcome.detail.replace("; tried ", ", tried ")
-    text = f"{count} tests passed [{outcome.tier}]; {reason}"[:_MAX_DETAIL]
+    text = f"{count} tests passed [{outcome.tier}]; {outcome.detail}"[:_MAX_DETAIL]
+    # Programs have a say in the detail, from its first word on, and none in what they tried.
+    text = text.replace("; tried ", ", tried ")
     return f"{text}; tried {tried}" if tried else text
 
 

@@ -65,6 +65,8 @@ def literal_asserts(tests: AssertTests) -> tuple[str, list[LiteralAssert]] | Non
             if len(found) == before:
                 return None
         foreign = set() if called == {entry_point} else _defined(tests.prefix) | _NOT_THE_PROGRAMS
+        # A helper of the tests is theirs, whatever the program has of that name.
+        foreign |= {name for source in tests.tests for name in _functions(source)}
         bases = {re.split(r"[(.]", name)[0] for name in called}
     except (_NotLiteralError, SyntaxError, ValueError, RecursionError):
         return None
@@ -107,6 +109,10 @@ def _checked(index: int, call: ast.Call, check: ast.FunctionDef) -> Iterator[tup
             yield from _assert(index, node, {arguments.args[0].arg: entry_point})
         elif not (isinstance(node, ast.Pass) or _is_constant(node)):
             raise _NotLiteralError
+
+
+def _functions(source: str) -> set[str]:
+    return {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
 
 
 def _is_constant(node: ast.stmt) -> bool:

@@ -18,6 +18,7 @@ from verifiers.code_tests import Tolerance
 
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?\Z")
 _MAX_NUMBER = 400
+_TOKEN = re.compile(r"\S+")
 EXACT = Tolerance()
 
 
@@ -42,7 +43,7 @@ def _same_number(value: Any, expected: float, tolerance: Tolerance) -> bool:
             return bool(value == expected) or (value != value and expected != expected)
         if isinstance(expected, int):
             return bool(value == expected)
-    if isinstance(value, (Decimal, Fraction)):
+    if isinstance(value, Fraction) or (isinstance(value, Decimal) and not value.is_snan()):
         return bool(value == expected)
     if type(value) not in (int, float):
         return False
@@ -79,36 +80,43 @@ def same_output(
     tolerance: Tolerance = EXACT,
 ) -> str | None:
     """None where `output` agrees with `expected`, else where and how they differ."""
+    if output == expected:
+        return None
     if compare == "exact":
-        return None if output == expected else "the output differs"
+        return "the output differs"
     if ignore_case:
         output, expected = output.lower(), expected.lower()
     if compare == "tokens":
-        return _same_tokens(output.split(), expected.split(), tolerance, "")
-    mine, theirs = _lines(output), _lines(expected)
-    for number, (line, wanted) in enumerate(zip(mine, theirs, strict=False), 1):
-        difference = _same_tokens(line.split(), wanted.split(), tolerance, f"line {number}: ")
-        if difference:
+        return _same_tokens(output, expected.split(), tolerance, "")
+    theirs, begin = _lines(expected), 0
+    for number, wanted in enumerate(theirs, 1):
+        if begin > len(output):
+            return f"{number - 1} lines instead of {len(theirs)}"
+        end = output.find("\n", begin)
+        end = len(output) if end < 0 else end
+        line, begin = output[begin:end], end + 1
+        if line != wanted and (
+            difference := _same_tokens(line, wanted.split(), tolerance, f"line {number}: ")
+        ):
             return difference
-    if len(mine) != len(theirs):
-        return f"{len(mine)} lines instead of {len(theirs)}"
-    return None
+    return f"more than {len(theirs)} lines" if _TOKEN.search(output, begin) else None
 
 
 def _lines(text: str) -> list[str]:
-    lines = [line.rstrip() for line in text.replace("\r\n", "\n").split("\n")]
-    while lines and not lines[-1]:
-        lines.pop()
-    return lines
+    """The lines of a text of the tests, up to the last one that is not empty."""
+    return text.rstrip().split("\n") if text.strip() else []
 
 
-def _same_tokens(mine: list[str], theirs: list[str], tolerance: Tolerance, where: str) -> str | None:
-    for number, (token, wanted) in enumerate(zip(mine, theirs, strict=False), 1):
-        if token != wanted and not _same_token(token, wanted, tolerance):
-            return f"{where}token {number} is {_short(token)} instead of {_short(wanted)}"
-    if len(mine) != len(theirs):
-        return f"{where}{len(mine)} tokens instead of {len(theirs)}"
-    return None
+def _same_tokens(output: str, theirs: list[str], tolerance: Tolerance, where: str) -> str | None:
+    """Compare the tokens of `output` one by one: no table is made of what a program wrote."""
+    found = _TOKEN.finditer(output)
+    for number, wanted in enumerate(theirs, 1):
+        token = next(found, None)
+        if token is None:
+            return f"{where}{number - 1} tokens instead of {len(theirs)}"
+        if token[0] != wanted and not _same_token(token[0], wanted, tolerance):
+            return f"{where}token {number} is {_short(token[0])} instead of {_short(wanted)}"
+    return f"{where}more than {len(theirs)} tokens" if next(found, None) else None
 
 
 def _same_token(token: str, wanted: str, tolerance: Tolerance) -> bool:

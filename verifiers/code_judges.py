@@ -113,22 +113,12 @@ def _judge_checks(
     stop_early: bool,
 ) -> Outcome:
     """Make all calls in one process; `longest` is the length of the longest expected value."""
-    failures: dict[int, str] = {}
-    waiting = Counter(check.test for check in checks)
-    total, seen = len(waiting), 0
+    differences: dict[int, str | None] = {}
 
     def on_result(result: CallResult) -> bool:
-        nonlocal seen
-        seen += 1
-        if seen > len(checks):
-            failures.setdefault(total - 1, "more results than calls")
-            return True
-        check = checks[seen - 1]
-        waiting[check.test] -= 1
-        difference = check.difference(result)
-        if difference:
-            failures.setdefault(check.test, f"call {seen}: {difference}")
-        return bool(failures) and stop_early
+        # By its number, for a run that fails is made once more.
+        difference = differences[result.index] = checks[result.index].difference(result)
+        return difference is not None and stop_early
 
     program = _program(
         code,
@@ -140,7 +130,13 @@ def _judge_checks(
         reply_limit=8 * longest + MORE_THAN_EXPECTED,
     )
     run = sandbox.run(program, limits, on_result=on_result)
-    passed = sum(not left and test not in failures for test, left in waiting.items())
+    failures: dict[int, str] = {}
+    for index, check in enumerate(checks[: len(run.results)]):
+        if difference := differences[index]:
+            failures.setdefault(check.test, f"call {index + 1}: {difference}")
+    tests_of_calls = {check.test for check in checks}
+    waiting = {check.test for check in checks[len(run.results) :]}
+    passed, total = len(tests_of_calls - failures.keys() - waiting), len(tests_of_calls)
     if passed == total and run.violation is None:
         return Outcome(passed, total, tests.kind, f"every {_UNIT[tests.kind]}", run.tier, run.events)
     first = failures[min(failures)] if failures else "the program ended before its calls did"

@@ -8,29 +8,28 @@ limits from the kernel (`ITIMER_PROF` in the worker), so that no signal of the h
 from __future__ import annotations
 
 import atexit
-import io
-import json
 import os
-import pickle
-import select
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO, cast
 
-from verifiers._worker import HEADER, OUT_OF_MEMORY, send, unpack_verdict
-from verifiers.limits import WorkerLimits, limits_of
+from verifiers._process import (
+    LOADING_SECONDS,
+    VerifierUnloadableError,
+    WorkerProcess,
+    failure,
+    pack_verifier,
+    verdict_of_death,
+    worker_count,
+)
+from verifiers._worker import send, unpack_verdict
+from verifiers.limits import WorkerLimits
 from verifiers.registry import get_verifier
 from verifiers.types import InputError, Problem, Verdict, Verifier
 
-_BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from verifiers._worker import main; main()"
 _BATCH_SECONDS = 0.02
 _LARGEST_BATCH = 128
 
@@ -43,64 +42,6 @@ class _Task:
     limits: WorkerLimits
     future: Future[Verdict]
     retried: bool = False
-
-
-class VerifierUnloadableError(InputError):
-    """A verifier can't be rebuilt in a worker process."""
-
-
-class _Process:
-    """One worker process and its pipes, used by one thread at a time."""
-
-    def __init__(self) -> None:
-        path = [entry or str(Path.cwd()) for entry in sys.path]
-        self.popen = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, json.dumps(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
-        )
-        assert self.popen.stdin is not None
-        assert self.popen.stdout is not None
-        self.requests = cast(BinaryIO, io.BufferedWriter(cast(io.RawIOBase, self.popen.stdin), 1 << 16))
-        self.answers = self.popen.stdout.fileno()
-        self.buffer = bytearray()
-        self.loaded: set[str] = set()
-        self.served = 0
-
-    def receive(self, deadline: float) -> Any:
-        """Next message; EOFError when the process is gone, TimeoutError at `deadline` (monotonic seconds)."""
-        while True:
-            if len(self.buffer) >= HEADER.size:
-                (length,) = HEADER.unpack_from(self.buffer)
-                end = HEADER.size + length
-                if len(self.buffer) >= end:
-                    message = pickle.loads(memoryview(self.buffer)[HEADER.size : end])
-                    del self.buffer[:end]
-                    return message
-            ready = select.poll()
-            ready.register(self.answers, select.POLLIN)
-            if not ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise TimeoutError
-            chunk = os.read(self.answers, 1 << 16)
-            if not chunk:
-                raise EOFError
-            self.buffer += chunk
-
-    def end(self) -> int:
-        """Kill the process and its group, and return its exit status (negative: the signal)."""
-        if self.popen.poll() is None:
-            try:
-                os.killpg(self.popen.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                self.popen.kill()
-        status = self.popen.wait()
-        for stream in (self.popen.stdin, self.popen.stdout):
-            if stream is not None:
-                stream.close()
-        return status
 
 
 class VerifierPool:
@@ -128,12 +69,8 @@ class VerifierPool:
         workers: int | None = None,
         timeout: float | None = None,
     ) -> None:
-        if workers is not None and workers < 1:
-            raise InputError(f"workers must be at least 1, got {workers}")
-        if timeout is not None and timeout <= 0:
-            raise InputError(f"timeout must be positive CPU seconds, got {timeout}")
         self.timeout = timeout
-        self.workers = workers or len(os.sched_getaffinity(0))
+        self.workers = worker_count(workers, timeout)
         self._fixed = "" if verifier is None else "pool"
         self._pickled: dict[str, tuple[bytes, WorkerLimits]] = {}
         if verifier is not None:
@@ -141,21 +78,15 @@ class VerifierPool:
         self._queue: deque[_Task] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._killed = False
         self._seconds_per_task = 0.001
-        self._processes: dict[int, _Process] = {}
+        self._processes: dict[int, WorkerProcess] = {}
         self._threads: list[threading.Thread] = []
         self._idle = 0
         atexit.register(self._kill_all)
 
     def _add(self, key: str, verifier: Verifier) -> None:
-        try:
-            pickled = pickle.dumps(verifier, protocol=pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
-            raise InputError(f"verifier {verifier!r} can't be sent to a worker process: {error}") from error
-        limits = limits_of(verifier)
-        if self.timeout is not None:
-            limits = replace(limits, cpu_seconds=self.timeout)
-        self._pickled[key] = (pickled, limits)
+        self._pickled[key] = pack_verifier(verifier, self.timeout)
 
     def submit(
         self, response: str, problem: Problem | str, *, verifier: Verifier | None = None
@@ -207,12 +138,12 @@ class VerifierPool:
 
     def _work(self, index: int) -> None:
         """Body of one thread: feed one worker process, replace it when it dies."""
-        process: _Process | None = None
+        process: WorkerProcess | None = None
         try:
             while (batch := self._take()) is not None:
                 while batch:
                     if process is None:
-                        process = self._processes[index] = _Process()
+                        process = self._processes[index] = WorkerProcess()
                     batch = self._run(process, batch)
                     if batch or process.popen.returncode is not None:
                         self._processes.pop(index, None)
@@ -222,7 +153,7 @@ class VerifierPool:
                 self._processes.pop(index, None)
                 process.end()
 
-    def _run(self, process: _Process, batch: list[_Task]) -> list[_Task]:
+    def _run(self, process: WorkerProcess, batch: list[_Task]) -> list[_Task]:
         """Have `process` verify `batch`; what is left when it died on the way has yet to be done."""
         new = {task.key: self._pickled[task.key][0] for task in batch if task.key not in process.loaded}
         try:
@@ -237,7 +168,7 @@ class VerifierPool:
         loading = bool(new) or not process.served
         for done, task in enumerate(batch):
             started = time.monotonic()
-            patience = task.limits.wall_seconds + (60.0 if loading and done == 0 else 0.0)
+            patience = task.limits.wall_seconds + (LOADING_SECONDS if loading and done == 0 else 0.0)
             try:
                 answer = process.receive(started + patience)
             except TimeoutError:
@@ -247,12 +178,7 @@ class VerifierPool:
             if isinstance(answer, tuple) and answer[0] == "unloadable":
                 process.end()
                 for waiting in batch[done:]:
-                    waiting.future.set_exception(
-                        VerifierUnloadableError(
-                            f"the verifier can't be rebuilt in a worker process ({answer[1]}); define it in an "
-                            "importable module, not in __main__ or a notebook"
-                        )
-                    )
+                    waiting.future.set_exception(VerifierUnloadableError(answer[1]))
                 return []
             verdict = unpack_verdict(answer)
             process.served += 1
@@ -260,23 +186,18 @@ class VerifierPool:
             task.future.set_result(verdict)
         return []
 
-    def _after_death(self, process: _Process, rest: list[_Task], *, timed_out: bool) -> list[_Task]:
+    def _after_death(self, process: WorkerProcess, rest: list[_Task], *, timed_out: bool) -> list[_Task]:
         """Judge the task that `process` was busy with, `rest[0]`; return the tasks still to be done."""
         status = process.end()
         task = rest[0]
-        if timed_out:
-            verdict = _failure("timeout", f"no verdict after {task.limits.wall_seconds:g} seconds")
-        elif status == -signal.SIGPROF:
-            verdict = _failure("timeout", f"took more than {task.limits.cpu_seconds:g} CPU-seconds")
-        elif self._closing:
-            verdict = _failure("error", "the pool was closed")
-        elif process.served and not task.retried:
+        if self._killed and not timed_out:
+            verdict: Verdict | None = failure("error", "the pool was closed")
+        else:
+            again = process.served > 0 and not task.retried
+            verdict = verdict_of_death(status, task.limits, timed_out=timed_out, again=again)
+        if verdict is None:
             task.retried = True
             return rest
-        elif status == OUT_OF_MEMORY:
-            verdict = _failure("error", f"needed more than {task.limits.memory_mb} MiB of memory")
-        else:
-            verdict = _failure("error", f"the worker process ended with status {status}")
         task.future.set_result(verdict)
         return rest[1:]
 
@@ -284,6 +205,7 @@ class VerifierPool:
         """Finish what is queued (or, with `cancel`, drop and kill it), then end the workers."""
         with self._changed:
             self._closing = True
+            self._killed = cancel
             dropped = list(self._queue) if cancel else []
             if cancel:
                 self._queue.clear()
@@ -308,10 +230,6 @@ class VerifierPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close(cancel=kind is not None)
-
-
-def _failure(status: Any, detail: str) -> Verdict:
-    return Verdict(reward=-1.0, status=status, method="limits", detail=detail)
 
 
 _shared: tuple[int, VerifierPool] | None = None

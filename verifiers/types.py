@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 Status = Literal["correct", "incorrect", "no_answer", "timeout", "error"]
@@ -44,6 +44,14 @@ class Problem(BaseModel):
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+def _writable(text: str) -> str:
+    """`text` with lone surrogates spelled out: a response may hold them, and neither JSON nor Parquet can."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+Text = Annotated[str, AfterValidator(_writable)]
+
+
 class Verdict(BaseModel):
     """What a verifier decided about one response, and why."""
 
@@ -53,11 +61,11 @@ class Verdict(BaseModel):
         description="+1 for correct and -1 otherwise, unless a composition says another value."
     )
     status: Status
-    extracted: str | None = Field(
+    extracted: Text | None = Field(
         default=None, description="The final answer as it was read from the response."
     )
-    method: str = Field(default="", description="The rule that decided.")
-    detail: str = Field(default="", description="One sentence for a person.")
+    method: Text = Field(default="", description="The rule that decided.")
+    detail: Text = Field(default="", description="One sentence for a person.")
     seconds: float = Field(default=0.0, description="Wall time of this verification in seconds.")
     parts: Mapping[str, Verdict] = Field(
         default_factory=dict, description="Verdicts of a composition's parts."

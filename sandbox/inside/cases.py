@@ -13,14 +13,29 @@ import array
 import os
 import struct
 from collections.abc import Callable
+from typing import Any
 
-from . import linux
+from . import linux, seccomp
 
 LINK = 3
 """The supervisor's link: the files of the next case come in, how each case ended goes out."""
 LINE = 6
 """The line to the zygote, which learns from it the process of each case."""
 _STREAMS = array.array("i", (0, 1, 2)).tobytes()
+
+
+def possible(config: dict[str, Any]) -> bool:
+    """Whether the kernel has what it takes.
+
+    What refuses a fork to programs has to let it pass where the zygote says so, and a process whose number may be
+    another's by then has to be ended at its limit.
+    """
+    return (
+        config["tier"] != "none"
+        and not config["tools"]
+        and seccomp.can_let_pass()
+        and linux.knows_processes()
+    )
 
 
 class Cases:

@@ -24,16 +24,19 @@ class CodecError(ValueError):
 
 
 class Opaque:
-    """A value that is no plain data: its type's name, and the number under which its owner keeps it."""
+    """A value that is no plain data: its type's name, and the number under which its owner keeps it.
 
-    __slots__ = ("handle", "type_name")
+    The names are such as no program has: a stand-in has the attributes of its object besides.
+    """
+
+    __slots__ = ("_opaque_handle", "_opaque_type")
 
     def __init__(self, type_name: str, handle: int = -1) -> None:
-        self.type_name = type_name
-        self.handle = handle
+        self._opaque_type = type_name
+        self._opaque_handle = handle
 
     def __repr__(self) -> str:
-        return f"<{self.type_name} object>"
+        return f"<{self._opaque_type} object>"
 
 
 class RawSet(list[Any]):
@@ -140,7 +143,7 @@ _PACKERS: dict[type, Callable[[Any, Keep | None, int], Any]] = {
     bytearray: lambda value, keep, depth: {"b": _text(bytes(value))},
     complex: lambda value, keep, depth: {"c": [value.real, value.imag]},
     range: lambda value, keep, depth: {"r": [value.start, value.stop, value.step]},
-    Opaque: lambda value, keep, depth: {"o": [value.type_name, value.handle]},
+    Opaque: lambda value, keep, depth: {"o": [value._opaque_type, value._opaque_handle]},
 }
 
 
@@ -175,9 +178,9 @@ def decode(line: bytes, *, hashed: bool = True, handle: Callable[[Opaque], Any] 
     """
     try:
         tree = json.loads(line)
-        return unpack(tree, hashed, handle) if b"{" in line else tree
-    except (ValueError, TypeError, RecursionError, ArithmeticError, LookupError) as error:
-        raise CodecError(f"not a plain value: {type(error).__name__}: {str(error)[:200]}") from error
+    except (ValueError, RecursionError) as error:
+        raise CodecError(f"not a plain value: {str(error)[:200]}") from error
+    return unpack(tree, hashed, handle)
 
 
 def load(line: bytes) -> dict[str, Any]:
@@ -192,12 +195,24 @@ def load(line: bytes) -> dict[str, Any]:
 
 
 def unpack(tree: Any, hashed: bool = True, handle: Callable[[Opaque], Any] | None = None) -> Any:
-    """Inverse of `pack`, up to subclasses; errors as the constructors of the types raise them."""
+    """Inverse of `pack`, up to subclasses. CodecError where `tree` is malformed or too deep."""
+    try:
+        return _unpack(tree, hashed, handle, 0)
+    except (ValueError, TypeError, RecursionError, ArithmeticError, LookupError) as error:
+        # Whatever the constructors of the types say to what nobody packed. The cause would be looked up for the
+        # program's traceback, in our own source.
+        raise CodecError(f"not a plain value: {type(error).__name__}: {str(error)[:200]}") from None
+
+
+def _unpack(tree: Any, hashed: bool, handle: Callable[[Opaque], Any] | None, depth: int) -> Any:
     kind = type(tree)
-    if kind is list:
-        return [unpack(item, hashed, handle) for item in tree]
-    if kind is not dict:
+    if kind is not list and kind is not dict:
         return tree
+    if depth > MAX_DEPTH:
+        raise CodecError(f"nested more than {MAX_DEPTH} deep")
+    depth += 1
+    if kind is list:
+        return [_unpack(item, hashed, handle, depth) for item in tree]
     if len(tree) != 1:
         raise CodecError("an object has other than one key")
     ((tag, body),) = tree.items()
@@ -207,11 +222,13 @@ def unpack(tree: Any, hashed: bool = True, handle: Callable[[Opaque], Any] | Non
         opaque = Opaque(str(body[0])[:200], int(body[1]))
         return handle(opaque) if handle else opaque
     if tag == "d":
-        pairs = [(unpack(key, hashed, handle), unpack(item, hashed, handle)) for key, item in body]
+        pairs = [
+            (_unpack(key, hashed, handle, depth), _unpack(item, hashed, handle, depth)) for key, item in body
+        ]
         return dict(pairs) if hashed else RawDict(pairs)
     if tag not in "tszq" or type(body) is not list:
         raise CodecError(f"unknown type {str(tag)[:20]!r}")
-    items = [unpack(item, hashed, handle) for item in body]
+    items = [_unpack(item, hashed, handle, depth) for item in body]
     if tag == "t":
         return tuple(items)
     if tag == "q":

@@ -21,7 +21,7 @@ _MODES: dict[str, Work] = {
 
 def load(config: dict[str, Any]) -> None:
     """Import what only some zygotes do: every page of it is one that each fork accounts for."""
-    if config["tools"]:
+    if config["commands"]:
         from . import commands
 
         _MODES["build"] = lambda job: commands.build(job["command"], runner.CHANNEL)

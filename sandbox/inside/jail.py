@@ -19,6 +19,13 @@ from . import linux
 SCRATCH = "/tmp"
 PACKAGES = "/packages"
 DEVICES = ("null", "zero", "full", "random", "urandom")
+_LINKS = {
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "fd": "/proc/self/fd",
+    "shm": SCRATCH,
+}
 _NAMESPACES = (
     linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
 )
@@ -82,9 +89,10 @@ def build_root(config: dict[str, Any]) -> None:
     for name, descriptor in packages.items():
         _bind_held(descriptor, f"{base}{PACKAGES}/{name}")
     for name, descriptor in devices.items():
-        _bind_held(descriptor, f"{base}/dev/{name}", read_only=False, devices=True)
-    for name in ("stdin", "stdout", "stderr"):
-        os.symlink(f"{SCRATCH}/.{name}", f"{base}/dev/{name}")
+        _bind_held(descriptor, f"{base}/dev/{name}", devices=True)
+    # Those that need /proc lead somewhere where there is one; semaphores are files of the C library's.
+    for name, target in _LINKS.items():
+        os.symlink(target, f"{base}/dev/{name}")
     os.makedirs(base + SCRATCH, exist_ok=True)
     os.makedirs(base + "/proc", exist_ok=True)
     if config["tools"]:
@@ -103,7 +111,7 @@ def build_root(config: dict[str, Any]) -> None:
         linux.check(linux.libc.sethostname(b"sandbox", 7), "sethostname")
 
 
-def _bind_held(descriptor: int, target: str, **options: bool) -> None:
+def _bind_held(descriptor: int, target: str, *, devices: bool = False) -> None:
     # The working directory is /proc/self/fd: paths on the host may lie below the new root's mount point.
     if os.path.isdir(str(descriptor)):
         os.makedirs(target, exist_ok=True)
@@ -111,30 +119,53 @@ def _bind_held(descriptor: int, target: str, **options: bool) -> None:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if not os.path.exists(target):
             os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-    linux.bind(str(descriptor), target, **options)
+    linux.bind(str(descriptor), target, devices=devices)
 
 
 def mount_processes(target: str) -> None:
     """Mount the view of the caller's own process namespace."""
-    linux.mount("proc", target, "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    try:
+        linux.mount("proc", target, "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    except PermissionError as error:
+        # The kernel gives no new view where parts of the old one are covered.
+        why = "this container hides parts of /proc: it needs `procMount: Unmasked`, or systempaths=unconfined"
+        raise PermissionError(error.errno, f"{error.strerror}; {why}") from None
 
 
-def hide_other_processes() -> None:
-    """In a mount namespace of the caller's own: show only its own process namespace."""
+def hide_other_processes(*, shows_own: bool) -> None:
+    """In a mount namespace of the caller's own: show its own process namespace at most.
+
+    /proc/self/exe of a program that is still our interpreter is a way out of the root, to a file that may be its
+    user's.
+    """
     linux.unshare(linux.CLONE_NEWNS)
-    mount_processes("/proc")
+    if shows_own:
+        mount_processes("/proc")
+    else:
+        linux.mount("none", "/proc", "tmpfs", linux.MS_RDONLY | linux.MS_NOSUID, "size=4k")
 
 
 def mount_scratch(size: int, inodes: int) -> None:
     """Mount an empty, sized scratch directory over what was there."""
     options = f"size={size},nr_inodes={inodes + 1},mode=1777"
-    linux.mount("scratch", SCRATCH, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
+    # Reading leaves no trace in times.
+    flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOATIME
+    linux.mount("scratch", SCRATCH, "tmpfs", flags, options)
 
 
 def scratch_state() -> tuple[int, ...]:
     """What changes as soon as a program has left anything in the scratch directory, or has been there."""
     usage, root = os.statvfs(SCRATCH), os.stat(SCRATCH)
     return usage.f_bfree, usage.f_ffree, root.st_mtime_ns, root.st_ctime_ns, root.st_mode
+
+
+def next_inode() -> int:
+    """Number of the inode that this call takes: a file without a name changes nothing but the next one's."""
+    unnamed = os.open(SCRATCH, os.O_TMPFILE | os.O_RDWR)
+    try:
+        return os.fstat(unnamed).st_ino
+    finally:
+        os.close(unnamed)
 
 
 def _write(path: str, text: str) -> None:

@@ -18,7 +18,7 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
-MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
+MS_REMOUNT, MS_NOATIME, MS_BIND, MS_REC, MS_PRIVATE = 32, 1024, 4096, 16384, 1 << 18
 MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1
@@ -120,12 +120,13 @@ def mount(source: str, target: str, kind: str | None, flags: int = 0, data: str 
     check(libc.mount(encode[0], encode[1], encode[2], ctypes.c_ulong(flags), encode[3]), f"mount {target}")
 
 
-def bind(source: str, target: str, *, read_only: bool = True, devices: bool = False) -> None:
-    """Bind-mount `source` with what is mounted below it; all of it read-only, without set-id programs."""
+def bind(source: str, target: str, *, devices: bool = False) -> None:
+    """Bind-mount `source` with what is mounted below it; all of it read-only, without set-id programs.
+
+    Devices are written to all the same: read-only are their times and modes.
+    """
     mount(source, target, None, MS_BIND | MS_REC)
-    attributes = MOUNT_ATTR_NOSUID
-    if read_only:
-        attributes |= MOUNT_ATTR_RDONLY
+    attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_RDONLY
     if not devices:
         attributes |= MOUNT_ATTR_NODEV
     request = struct.pack("=QQQQ", attributes, 0, 0, 0)
@@ -178,6 +179,15 @@ def drop_bounding_set() -> None:
 def keep_capabilities(kept: int) -> Callable[[], int]:
     """A call that gives up every capability but those of the bit mask `kept`."""
     return prepared("capset", struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", kept, kept, 0, 0, 0, 0))
+
+
+def knows_processes() -> bool:
+    """Whether the kernel has descriptors of processes (Linux 5.3); gVisor has none."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        return False
+    return True
 
 
 def own(descriptor: int) -> int:

@@ -25,7 +25,7 @@ FILE_NAME = "solution.py"
 CHANNEL = 3
 MAX_TRACEBACK = 4000
 # In a container the modules come over a stream, and have no file.
-_OURS = (os.path.dirname(globals().get("__file__", "inside.")), "inside.")
+_OURS = (os.path.dirname(globals().get("__file__", "inside.")), "inside.", "<open>")
 
 
 def rebuild_standard_streams() -> None:
@@ -40,6 +40,32 @@ def rebuild_standard_streams() -> None:
         stream.mode = mode
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
+
+
+class _Open:
+    """`open`, for which the standard streams have their names although there is no /proc to find them by."""
+
+    __name__ = __qualname__ = "open"
+    __doc__ = io.open.__doc__
+
+    def __init__(self) -> None:
+        self._open = io.open
+
+    def __call__(self, file: Any, *args: Any, **kwargs: Any) -> Any:
+        path = os.fspath(file) if isinstance(file, os.PathLike) else file
+        if type(path) is str and path in _STREAMS:
+            file = os.dup(_STREAMS[path])
+        return self._open(file, *args, **kwargs)
+
+
+_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+
+
+def name_standard_streams() -> None:
+    """Have `open("/dev/stdin")` and the like work in every program to come."""
+    # A name that nobody looks up: ours is a path of the host.
+    _Open.__call__.__code__ = _Open.__call__.__code__.replace(co_filename=_OURS[2])
+    builtins.open = io.open = _Open()
 
 
 def load_module(sources: list[str], name: str) -> types.ModuleType:
@@ -66,7 +92,8 @@ def _compile(sources: list[str]) -> tuple[str, types.CodeType]:
     first: Exception | None = None
     for source in sources:
         try:
-            return source, compile(source, FILE_NAME, "exec", dont_inherit=True)
+            # A file may begin with a byte order mark, and the text of one with what it decodes to.
+            return source, compile(source.removeprefix("\ufeff"), FILE_NAME, "exec", dont_inherit=True)
         except (SyntaxError, ValueError) as error:
             first = first or error
     raise first or SyntaxError("no source")
@@ -89,7 +116,22 @@ def describe(error: BaseException) -> dict[str, Any]:
             arguments = []
     except BaseException:
         arguments = []
-    return {"types": names, "message": message, "arguments": arguments, "traceback": _traceback(error)}
+    return {
+        "types": names,
+        "message": message,
+        "arguments": arguments,
+        "attributes": _attributes(error),
+        "traceback": _traceback(error),
+    }
+
+
+def _attributes(error: BaseException) -> list[Any]:
+    """What an exception says besides its arguments: names and packed values, as far as they are plain."""
+    try:
+        found = [[name, codec.pack(value)] for name, value in vars(error).items() if name.isidentifier()]
+        return found if len(json.dumps(found)) <= 10_000 else []
+    except BaseException:
+        return []
 
 
 def _traceback(error: BaseException) -> str:
@@ -112,11 +154,20 @@ def _traceback(error: BaseException) -> str:
 
 
 def _below_ours(error: BaseException) -> types.TracebackType | None:
-    """The traceback from the program's first frame on; ours are not even looked up."""
+    """The traceback from the program's first frame to its last; ours are not even looked up."""
     step = error.__traceback__
-    while step is not None and step.tb_frame.f_code.co_filename.startswith(_OURS):
+    while step is not None and _is_ours(step):
         step = step.tb_next
+    last = step
+    while last is not None and last.tb_next is not None:
+        if _is_ours(last.tb_next):
+            last.tb_next = None
+        last = last.tb_next
     return step
+
+
+def _is_ours(step: types.TracebackType) -> bool:
+    return step.tb_frame.f_code.co_filename.startswith(_OURS)
 
 
 def script(sources: list[str]) -> Callable[[], int]:

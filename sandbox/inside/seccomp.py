@@ -55,13 +55,14 @@ FILES = _names(
     "read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek open openat "
     "openat2 creat close close_range stat fstat lstat newfstatat statx access faccessat faccessat2 "
     "getdents getdents64 getcwd chdir fchdir rename renameat renameat2 mkdir mkdirat rmdir link "
-    "linkat unlink unlinkat symlink symlinkat readlink readlinkat chmod fchmod fchmodat fchmodat2 "
-    "umask truncate ftruncate fallocate fsync fdatasync flock utime utimes futimesat utimensat statfs "
-    "fstatfs dup dup2 dup3 pipe pipe2 poll ppoll select pselect6 sendfile copy_file_range fadvise64 "
-    "readahead sync_file_range getxattr lgetxattr fgetxattr listxattr epoll_create epoll_create1 "
-    "epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 timerfd_create timerfd_settime "
-    "timerfd_gettime signalfd signalfd4"
+    "linkat unlink unlinkat symlink symlinkat readlink readlinkat umask ftruncate fallocate fsync "
+    "fdatasync flock statfs fstatfs dup dup2 dup3 pipe pipe2 poll ppoll select pselect6 sendfile "
+    "copy_file_range fadvise64 readahead sync_file_range getxattr lgetxattr fgetxattr listxattr "
+    "epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2 eventfd eventfd2 "
+    "timerfd_create timerfd_settime timerfd_gettime signalfd signalfd4"
 )
+OWN_FILES = _names("truncate chmod fchmod fchmodat fchmodat2 utime utimes futimesat utimensat")
+"""What Landlock lets a program do to every file of its user: only where it can name none but its own."""
 MEMORY = _names("mmap mprotect munmap brk mremap msync mincore madvise membarrier")
 PROCESS = _names(
     "exit exit_group getpid gettid getppid getuid geteuid getgid getegid getresuid getresgid "
@@ -82,9 +83,13 @@ IOCTL_ALLOWED = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 """TCGETS, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX."""
 
 
-def base_rules() -> list[Rule]:
-    """What every program may do: files that it can reach, memory, threads, signals to itself, pipes."""
-    rules = [Rule(name, (), RET_ALLOW) for name in [*FILES, *MEMORY, *PROCESS, *STREAMS]]
+def base_rules(*, own_root: bool) -> list[Rule]:
+    """What every program may do: files that it can reach, memory, threads, signals to itself, pipes.
+
+    `own_root` says that the program sees no files but those of a root made for it.
+    """
+    files = [*FILES, *OWN_FILES] if own_root else FILES
+    rules = [Rule(name, (), RET_ALLOW) for name in [*files, *MEMORY, *PROCESS, *STREAMS]]
     rules += [Rule("fcntl", (Condition(1, command),), RET_ERRNO | EPERM) for command in FCNTL_REFUSED]
     rules.append(Rule("fcntl", (), RET_ALLOW))
     rules += [Rule("ioctl", (Condition(1, request),), RET_ALLOW) for request in IOCTL_ALLOWED]

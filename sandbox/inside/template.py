@@ -56,6 +56,7 @@ class Template:
         self.tier: str = config["tier"]
         self.user: int | None = config["user"]
         self.tools: bool = config["tools"]
+        self.shows_processes: bool = config["commands"]
         self.own_namespace = own_namespace
         # Landlock decides what is read; the interpreter may lie in a folder of root's.
         self.keeps_reading = (
@@ -72,7 +73,8 @@ class Template:
             rules = landlock.ruleset(None if self.tier == "namespaces" else _readable(config))
             self.enter_landlock = landlock.enter(linux.own(rules))
         single = seccomp.single_process_rules(struct.unpack("=I", _ANY_PID)[0])
-        allowed = [*seccomp.base_rules(), *(seccomp.process_tree_rules() if self.tools else single)]
+        profile = seccomp.process_tree_rules() if self.tools else single
+        allowed = [*seccomp.base_rules(own_root=self.tier == "namespaces"), *profile]
         listens = self.tier != "none" and seccomp.can_listen()
         refuse = seccomp.RET_NOTIFY if listens else seccomp.RET_ERRNO | seccomp.EPERM
         self.filter = seccomp.Filter(seccomp.assemble(allowed, refuse), _ANY_PID, listener=listens)
@@ -87,7 +89,7 @@ class Template:
             functools.partial(_random.Random.seed, loaded._inst) if loaded else None
         )
         # A process namespace ends with its first process; elsewhere orphans are killed, and come here.
-        self.adopts = self.tier != "namespaces"
+        self.adopts = self.tier != "namespaces" and cases.possible(config)
         if self.adopts:
             linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
         self.cases = cases.Cases(self.die_with_parent if self.adopts else None)
@@ -147,7 +149,7 @@ class Template:
             with_cases, *limits = ORDER.unpack(order)
             self._limit(limits)
             if self.tools:
-                jail.hide_other_processes()
+                jail.hide_other_processes(shows_own=self.shows_processes)
             self._lock_up(given, with_cases)
             payload, _ = _SCAN(_read_all(JOB).decode("ascii"), 0)
             work = entry.prepare(payload)
@@ -259,3 +261,4 @@ def _prepare_streams() -> None:
         os.dup2(stand_in, place)
         os.close(stand_in)
     runner.rebuild_standard_streams()
+    runner.name_standard_streams()

@@ -92,11 +92,11 @@ def _introduce(job: dict[str, Any], link: Link, namespace: dict[str, Any]) -> No
     for name in job["free_names"]:
         if name in namespace or hasattr(builtins, name):
             continue
+        namespace[name] = Remote(link, name, -1, name)
         # A module must be the real one: `math.isclose` of the program's making decides what it likes.
         if name in sys.stdlib_module_names:
-            namespace[name] = importlib.import_module(name)
-        else:
-            namespace[name] = Remote(link, name, -1, name)
+            with contextlib.suppress(ImportError):
+                namespace[name] = importlib.import_module(name)
     theirs = [name for name, value in namespace.items() if isinstance(value, Remote)]
     with contextlib.suppress(Gone, LoadFailed):
         # A program that does not load is the first test's failure, not the set-up's.

@@ -28,13 +28,19 @@ class Single:
         self.memory = 0
         self.cpu = 0.0
         self._handle = -1
+        self._number = 0
 
     def begin(self, pid: int) -> None:
         """The process is locked up and about to run the program."""
         self.pid = pid
-        # It may have ended by now.
-        with contextlib.suppress(ProcessLookupError):
+        try:
             self._handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            # It has ended by now.
+            pass
+        except OSError:
+            # gVisor has no such descriptors, and there a number is another's only after all others were.
+            self._number = pid
         if self.hit is not None:
             self.kill(self.hit)
 
@@ -69,7 +75,11 @@ class Single:
     def kill(self, hit: str) -> None:
         """End the process, for the limit `hit` unless another one came first."""
         self.hit = self.hit or hit
-        _kill(self._handle)
+        with contextlib.suppress(ProcessLookupError):
+            if self._handle >= 0:
+                signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+            elif self._number > 0:
+                os.kill(self._number, signal.SIGKILL)
 
     def seconds(self, used: float) -> float:
         """Processor time, where the kernel says that `used` is what it was."""
@@ -83,7 +93,7 @@ class Single:
         """Let go of the process."""
         if self._handle >= 0:
             os.close(self._handle)
-            self._handle = -1
+        self._handle, self._number = -1, 0
 
 
 class Cases(Single):
@@ -155,12 +165,6 @@ def _plain_fork(name: str, flags: int) -> bool:
     The C library adds the flags CLONE_CHILD_SETTID and CLONE_CHILD_CLEARTID.
     """
     return name == "fork" or (name == "clone" and flags & ~0x01200000 == signal.SIGCHLD)
-
-
-def _kill(handle: int) -> None:
-    if handle >= 0:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
 
 
 class Tree(Single):

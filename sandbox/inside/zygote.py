@@ -8,6 +8,7 @@ ledger. What a run did is known here, and programs are forked from the template,
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -20,7 +21,7 @@ import sys
 import time
 from typing import Any
 
-from . import entry, jail, linux, seccomp, template
+from . import cases, entry, jail, linux, template
 from .denials import Denials
 from .watch import Cases, Single, Tree
 
@@ -58,11 +59,10 @@ class Zygote:
         self.template = forker
         # The kernel counts processes by user: where the user has others, this zygote counts itself.
         self.shared_user = self.tier != "namespaces" and self.user is None
-        self.scratch_size: tuple[int, int] | None = None
-        self.clean: tuple[int, ...] = ()
+        self.clean: tuple[tuple[int, int], tuple[int, ...]] | None = None
+        self.next_inode = 0
         self.address_space = 0
-        # What refuses a fork to programs has to let it pass where the zygote says so.
-        self.runs_cases = self.tier != "none" and not self.tools and seccomp.can_let_pass()
+        self.runs_cases = cases.possible(config)
 
     def await_template(self) -> None:
         """Wait until programs can be forked. OSError with the template's words where it can't."""
@@ -113,12 +113,15 @@ class Zygote:
     def _prepare_scratch(self, limits: dict[str, Any]) -> bool:
         """Mount a clean scratch directory, unless what is there is clean and of the size; whether it was not."""
         size = (limits["disk"], limits["files"])
-        if size == self.scratch_size and jail.scratch_state() == self.clean:
+        # In this order, for what a program left may leave no room to look further.
+        if (size, jail.scratch_state()) == self.clean and jail.next_inode() == self.next_inode:
+            self.next_inode += 1
             return False
-        if self.scratch_size is not None:
+        if self.clean is not None:
             linux.umount(jail.SCRATCH)
         jail.mount_scratch(*size)
-        self.scratch_size, self.clean = size, jail.scratch_state()
+        self.next_inode = jail.next_inode() + 1
+        self.clean = size, jail.scratch_state()
         return True
 
     def _order(self, limits: dict[str, Any], with_cases: bool) -> bytes:
@@ -270,7 +273,9 @@ def settle(control: socket.socket, config: dict[str, Any]) -> Zygote:
     sys.executable, sys.orig_argv = "", []
     linux.drop_bounding_set()
     for kind, value in _ALWAYS.items():
-        resource.setrlimit(kind, (_at_most(kind, value),) * 2)
+        # gVisor has no such limits as the last two, and says that they are too high.
+        with contextlib.suppress(ValueError):
+            resource.setrlimit(kind, (_at_most(kind, value),) * 2)
     orders, theirs = _pair()
     line, childs = _pair()
     forker = os.fork()

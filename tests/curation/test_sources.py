@@ -115,10 +115,13 @@ def test_a_truncated_list_gives_every_whole_element_and_says_where_it_broke(tmp_
 
 def test_bad_rows_are_reported_with_their_line(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"problem": "a", "answer": "1"}\n\nnonsense\n{"problem": "b", "answer": "2"}\n')
+    deep = "[" * 100_000 + "]" * 100_000
+    path.write_text(
+        f'{{"problem": "a", "answer": "1"}}\n\nnonsense\n{{"problem": "b", "answer": "2"}}\n{deep}\n'
+    )
     found = list(read_source(str(path)))
-    assert [position for position, _ in found] == [1, 3, 4]
-    assert isinstance(found[1][1], Unreadable)
+    assert [position for position, _ in found] == [1, 3, 4, 5]
+    assert [isinstance(value, Unreadable) for _, value in found] == [False, True, False, True]
     (tmp_path / "rows.csv").write_text("problem,answer\na,1\nb\nc,3\n")
     assert [type(value).__name__ for value in rows_of(tmp_path / "rows.csv")] == [
         "dict",

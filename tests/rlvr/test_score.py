@@ -34,7 +34,7 @@ ROWS = [
 
 def score(source: Path, target: Path, **options: Any) -> tuple[ScoreSummary, str]:
     text = io.StringIO()
-    config = ScoreConfig(input=source, output=target, workers=1, **options)
+    config = ScoreConfig(**{"input": source, "output": target, "workers": 1, **options})
     return run_score(config, Console(file=text, width=100)), text.getvalue()
 
 

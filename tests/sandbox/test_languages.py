@@ -45,6 +45,22 @@ def test_sum(sandbox: LocalSandbox, language: Language) -> None:
     assert [sandbox.run(program, limits).stdout.strip() for _ in range(2)] == ["7", "7"]
 
 
+@pytest.mark.parametrize(
+    ("language", "source"),
+    [
+        ("javascript", "const d = require('fs').readFileSync('/dev/stdin', 'utf8');"
+         " console.log(eval(d.replace(' ', '+')))"),
+        ("bash", "cat /dev/stdin | (read a b; echo $((a + b)) > /dev/stdout)"),
+        ("bash", "while read a b; do echo $((a + b)); done < <(cat)"),
+    ],
+)  # fmt: skip
+def test_standard_streams_have_their_names(sandbox: LocalSandbox, language: Language, source: str) -> None:
+    if language not in languages.available():
+        pytest.skip(f"no tools for {language} here")
+    program = Program(source=source, language=language, stdin="3 4\n")
+    assert sandbox.run(program, Limits(cpu=10, wall=60)).stdout.strip() == "7"
+
+
 @pytest.mark.skipif("c" not in languages.available(), reason="no C compiler here")
 def test_c_programs_are_judged_and_limited(sandbox: LocalSandbox) -> None:
     verifier = CodeVerifier(sandbox=sandbox, limits=Limits(cpu=1, wall=20, memory=128 << 20))
@@ -64,3 +80,12 @@ def test_c_programs_are_judged_and_limited(sandbox: LocalSandbox) -> None:
     assert method(
         '#include <unistd.h>\n#include <stdio.h>\nint main() { if (fork() == 0) for (;;); puts("8"); }'
     ) == ("incorrect tests")
+
+
+def test_folders_that_a_processor_lacks_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aarch64 has no /lib64, and no program of another language started there."""
+    monkeypatch.setattr(languages, "_SYSTEM", (*languages._SYSTEM, "/lib-of-no-processor"))
+    with LocalSandbox(1) as sandbox:
+        if sandbox.tier != "namespaces":
+            pytest.skip("only namespaces run other languages")
+        assert sandbox.run(Program(source="echo hi", language="bash")).stdout == "hi\n"

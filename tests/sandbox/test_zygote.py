@@ -55,15 +55,15 @@ def test_sockets_in_the_zygotes_frames_lead_nowhere(sandbox: LocalSandbox) -> No
 def test_nothing_live_tells_of_the_run_before(sandbox: LocalSandbox) -> None:
     look = FRAMES + (
         "for o in seen:\n"
-        "    if isinstance(o, dict) and 'denied' in o or o == {'unshare': 7} or o == 177:\n"
+        "    if isinstance(o, dict) and 'denied' in o or o == {'memfd_create': 7} or o == 177:\n"
         "        print(str(o)[:80])\n"
-        "    if isinstance(o, (str, bytes)) and str(o).count('unshare\\\": 7'):\n"
+        "    if isinstance(o, (str, bytes)) and str(o).count('memfd_create\\\": 7'):\n"
         "        print(str(o)[:80])\n"
     )
     before = stdout(sandbox, look)
-    leave = "import ctypes, os\nfor _ in range(7): ctypes.CDLL(None).unshare(0x10000000)\nos._exit(177)"
+    leave = "import ctypes, os\nfor _ in range(7): ctypes.CDLL(None).memfd_create(b'x', 0)\nos._exit(177)"
     run = sandbox.run(Program(source=leave), QUICK)
-    assert (run.exit_code, run.events["denied:unshare"]) == (177, 7)
+    assert (run.exit_code, run.events["denied:memfd_create"]) == (177, 7)
     assert stdout(sandbox, look) == before
 
 
@@ -97,10 +97,10 @@ def test_refusals_and_an_end_cost_the_zygote_nothing(sandbox: LocalSandbox) -> N
     stdout(sandbox, "")
     before = processor_seconds()
     sleepy = (
-        "import ctypes, time\nfor _ in range(1200): ctypes.CDLL(None).unshare(0x10000000)\ntime.sleep(1.5)"
+        "import ctypes, time\nfor _ in range(1200): ctypes.CDLL(None).memfd_create(b'x', 0)\ntime.sleep(1.5)"
     )
     run = sandbox.run(Program(source=sleepy), QUICK)
-    assert run.events["denied:unshare"] == 1000
+    assert run.events["denied:memfd_create"] == 1000
     assert processor_seconds() - before - run.usage.cpu < 0.75
 
 
@@ -133,7 +133,7 @@ def test_a_program_dies_with_those_above_it(sandbox: LocalSandbox, victim: str) 
         supervisor.kill()
     else:
         for pid in below.keys() - programs:
-            # The zygote's own processes end with each other.
+            # The zygote's own processes, and bubblewrap's, end with one another.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     assert wait_for(lambda: not [pid for pid in programs if alive(pid)])

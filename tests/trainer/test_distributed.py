@@ -50,11 +50,12 @@ def update(*_):
     raise InputError("out of luck")
 if os.environ["RANK"] == sys.argv[3]:
     Learner.update = update
-train(toy_config(Path(sys.argv[1]), Path(sys.argv[2])), problems=make_problems(40))
+train(toy_config(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[4]), problems=make_problems(40))
 """
 
 
-def torchrun(processes: int, *arguments: str) -> None:
+def torchrun(processes: int, *arguments: str, killed: bool = False) -> None:
+    """Run a script or module in several processes, which must end well, or with the one's kill."""
     command = [
         sys.executable,
         "-m",
@@ -74,7 +75,8 @@ def torchrun(processes: int, *arguments: str) -> None:
         check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )
-    assert result.returncode == 0, result.stderr[-3000:]
+    assert (result.returncode != 0) == killed, result.stderr[-3000:]
+    assert not killed or "SIGKILL" in result.stderr, result.stderr[-3000:]
 
 
 def test_update_of_two_processes_is_that_of_one(tmp_path: Path) -> None:
@@ -103,8 +105,9 @@ def test_whole_run_in_two_processes(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "checkpoints" / "step-000006" / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize("sharding", ["none", "full"])
 @pytest.mark.parametrize("failing", [0, 1])
-def test_one_that_fails_ends_the_others_with_one_line(tmp_path: Path, failing: int) -> None:
+def test_one_that_fails_ends_the_others_with_one_line(tmp_path: Path, failing: int, sharding: str) -> None:
     """Without torchrun, which would end the others itself."""
     model = save_toy(tmp_path / "model")
     with socket.socket() as listener:
@@ -113,7 +116,7 @@ def test_one_that_fails_ends_the_others_with_one_line(tmp_path: Path, failing: i
     shared = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", FAILURE, str(tmp_path / "run"), str(model), str(failing)],
+            [sys.executable, "-c", FAILURE, str(tmp_path / "run"), str(model), str(failing), sharding],
             cwd=ROOT,
             env={**os.environ, **shared, "RANK": str(rank)},
             stderr=subprocess.PIPE,

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.trainer.toy import make_model
 from trainer.config import LearnerConfig, LoraConfig, ObjectiveConfig
+from trainer.distributed import World
 from trainer.learner import Learner, Sample
 from trainer.policy import TokenSequence
 from trainer.weights import own_weights, plain_weights, restore_model, save_model
@@ -32,7 +33,10 @@ def random_samples(groups: int, size: int, seed: int = 0) -> list[Sample]:
 
 
 def make_learner(
-    model: Any, learner: dict[str, Any] | None = None, objective: dict[str, Any] | None = None
+    model: Any,
+    learner: dict[str, Any] | None = None,
+    objective: dict[str, Any] | None = None,
+    world: World | None = None,
 ) -> Learner:
     settings = {"learning_rate": 1e-3, "warmup_steps": 0, **(learner or {})}
     return Learner(
@@ -43,6 +47,7 @@ def make_learner(
         max_tokens=16,
         steps=10,
         seed=0,
+        world=world,
     )
 
 

@@ -1,6 +1,7 @@
-"""A whole training run in a process of its own: `python -m tests.trainer.toy_run FOLDER MODEL [KILL_AT]`.
+"""A whole training run in a process of its own: `python -m tests.trainer.toy_run FOLDER MODEL [OPTIONS]`.
 
-KILL_AT is `update:N`: the process kills itself (SIGKILL) right before its N-th optimizer step.
+Options: `update:N` lets the process kill itself (SIGKILL) right before its N-th optimizer step; `sharded` shards
+the learner where there are several processes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from trainer import TrainConfig, train
 from trainer.optimizer import MasterAdamW
 
 
-def toy_config(output: Path, model: Path) -> TrainConfig:
+def toy_config(output: Path, model: Path, sharding: str = "none") -> TrainConfig:
     """Six steps with eight updates each, an evaluation every second and a checkpoint every third step."""
     return TrainConfig.model_validate(
         {
@@ -32,6 +33,7 @@ def toy_config(output: Path, model: Path) -> TrainConfig:
                 "mini_batch": 16,
                 "epochs": 2,
                 "micro_batch_tokens": 256,
+                "sharding": sharding,
             },
             "evaluation": {"every": 2, "k": 2},
             "checkpoint": {"every": 3, "keep": 2},
@@ -56,12 +58,13 @@ def kill_before_update(number: int) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    output, model = Path(sys.argv[1]), Path(sys.argv[2])
-    if len(sys.argv) > 3:
-        kill_before_update(int(sys.argv[3].removeprefix("update:")))
+    output, model, *options = Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]
+    for option in options:
+        if option.startswith("update:"):
+            kill_before_update(int(option.removeprefix("update:")))
     print("ready", flush=True)
     train(
-        toy_config(output, model),
+        toy_config(output, model, "full" if "sharded" in options else "none"),
         problems=make_problems(40),
         eval_sets={"held-out": make_problems(16, seed=1)},
         console=Console(force_terminal=False),

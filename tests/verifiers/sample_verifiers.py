@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from verifiers import Problem, Verdict
 from verifiers.limits import WorkerLimits
@@ -46,3 +47,28 @@ class Unpicklable(Misbehaving):
 
     def __reduce__(self) -> str:
         raise TypeError("stays here")
+
+
+@dataclass(frozen=True)
+class Counting(Misbehaving):
+    """As `Misbehaving`, and adds each response that it is given to a file."""
+
+    path: str = ""
+
+    def verify(self, response: str, problem: Problem | str) -> Verdict:
+        with Path(self.path).open("a") as file:
+            file.write(response + "\n")
+        return super().verify(response, problem)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A row job: a row is a response; an empty one needs no verdict, and "broken" can't be read."""
+
+    def ask(self, position: int, raw: str) -> bytes | tuple[str, str, tuple[int, str]]:
+        if raw == "broken":
+            raise ValueError("the job is broken")
+        return (raw, "gold", (position, raw)) if raw else b"empty"
+
+    def result(self, row: tuple[int, str], verdict: Verdict) -> bytes:
+        return f"{row[0]} {row[1]} {verdict.status}".encode()

@@ -44,6 +44,13 @@ def test_a_misdeed_costs_one_verdict_and_the_next_is_right(misdeed: str, status:
         )
 
 
+def test_a_death_while_the_pool_closes_keeps_its_reason() -> None:
+    with VerifierPool(Misbehaving(), workers=1) as pool:
+        futures = [pool.submit(text, "") for text in ("first", "alloc", "last")]
+    assert [future.result().status for future in futures] == ["correct", "error", "correct"]
+    assert "256 MiB" in futures[1].result().detail
+
+
 def test_cpu_limit_ends_a_c_loop_within_the_stated_time() -> None:
     with VerifierPool(Misbehaving(), workers=1, timeout=0.5) as pool:
         pool.submit("warm", "").result(timeout=60)

@@ -11,6 +11,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 
 from verifiers.math.boxes import DENIED_AFTER, Extraction, find_boxes, last_boxes
 from verifiers.math.prose import answer_of_sentence, bare, last_of, last_value, readable
@@ -166,6 +167,7 @@ _LENIENT: tuple[Callable[[str], Extraction | None], ...] = (
 )  # fmt: skip
 
 
+@cache
 def parse_rules(extraction: str) -> tuple[str, ...]:
     """The rules that an option such as "lenient", "boxed" or "boxed,answer_line" names, in order.
 

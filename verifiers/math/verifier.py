@@ -82,12 +82,11 @@ def _status(outcome: Outcome) -> Status:
 
 
 def _verdict(status: Status, found: Extraction, method: str, detail: str, started: float) -> Verdict:
-    return Verdict.model_construct(
+    return Verdict(
         reward=1.0 if status == "correct" else -1.0,
         status=status,
         extracted=found.answer,
         method=method,
         detail=detail,
         seconds=time.perf_counter() - started,
-        parts={},
     )
