@@ -38,6 +38,7 @@ STANDARD_PRELOADS = (*LEAN_PRELOADS, *MORE_PRELOADS)
 
 _INSIDE = Path(__file__).parent / "inside"
 GRACE_SECONDS = 10.0
+LEAVE_SECONDS = 0.5
 START_SECONDS = 30.0
 # By its path, for this folder on `sys.path` would shadow the standard module `types`.
 _MAIN = """
@@ -143,6 +144,9 @@ class Zygote:
         """End the zygote and, by that, everything below it."""
         self.control.close()
         os.close(self.errors)
+        # Hung up on, it waits for what it started; killed, it leaves that to the first process there is.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(LEAVE_SECONDS)
         self.process.kill()
         self.process.wait()
 

@@ -142,6 +142,9 @@ class Cases(Single):
 
     def _look(self) -> None:
         """Read the processor time of the case, or of the compilation before the first."""
+        if self.pid == 0:
+            # What is said first brings the listener, and is for the one who calls `begin`.
+            return
         self._catch_up()
         self._look_at(self._case if self.begun else self.pid)
 

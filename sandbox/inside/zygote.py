@@ -76,6 +76,7 @@ class Zygote:
         while True:
             data, descriptors, _, _ = socket.recv_fds(self.control, 65536, template.MAX_GIVEN)
             if not data:
+                self._end_template()
                 return
             if data == b"stop":
                 # It came when the run had already ended.
@@ -170,6 +171,7 @@ class Zygote:
                 if control in ready:
                     # The only thing that comes during a run: stop it, or the end of the supervisor.
                     if not self.control.recv(65536):
+                        self._end_template()
                         os._exit(0)
                     watched.kill("stopped")
             status, user, user_part, system, system_part, peak = self._end()
@@ -198,6 +200,11 @@ class Zygote:
             "denied": denials.counts,
             **watched.more(),
         }
+
+    def _end_template(self) -> None:
+        """End the template, and wait for it: a container's first process may never do so."""
+        os.kill(self.template, signal.SIGKILL)
+        os.waitpid(self.template, 0)
 
     def _end(self) -> tuple[int, ...]:
         data = self.orders.recv(linux.Ended.SIZE)
