@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from sandbox.cases import one_by_one
 from sandbox.inside.syscalls import numbers
+from sandbox.inside.watch import Cases
 from sandbox.local import LocalSandbox
 from sandbox.types import Execution, Limits, Program
 from tests.processes import descendants
@@ -200,7 +202,7 @@ def test_a_case_that_floods_or_dies_leaves_the_others_alone(sandbox: LocalSandbo
     source = (
         "import ctypes, os\nkind = input()\nif kind == 'flood':\n    while True: os.write(1, b'x' * 65536)\n"
         "if kind == 'crash': ctypes.string_at(0)\nif kind == 'early': os._exit(0)\n"
-        "if kind == 'denied':\n    for _ in range(2000): ctypes.CDLL(None).unshare(0x10000000)\n"
+        "if kind == 'denied':\n    for _ in range(2000): ctypes.CDLL(None).memfd_create(b'', 0)\n"
         "print('fine')\n"
     )
     kinds = ["ok", "flood", "ok", "crash", "ok", "early", "ok", "denied", "ok", "ok"]
@@ -209,7 +211,7 @@ def test_a_case_that_floods_or_dies_leaves_the_others_alone(sandbox: LocalSandbo
     assert [each.stdout for each in runs if each.ok] == ["fine\n"] * 3 + [""] + ["fine\n"] * 4
     assert [each.signal for each in runs][3] == 11
     assert runs[5].events["early_exit"] == 1
-    assert 900 < sum(each.events.get("denied:unshare", 0) for each in runs) <= 1000
+    assert 900 < sum(each.events.get("denied:memfd_create", 0) for each in runs) <= 1000
 
 
 def test_a_program_that_the_compiler_dies_of(sandbox: LocalSandbox) -> None:
@@ -217,6 +219,14 @@ def test_a_program_that_the_compiler_dies_of(sandbox: LocalSandbox) -> None:
     runs = run(sandbox, deep)
     alone = one_by_one(sandbox, Program(source=deep), list("abc"), LIMITS, None)
     assert [each.ok for each in runs] == [each.ok for each in alone] == [False] * 3
+
+
+def test_what_a_process_says_first_is_left_to_the_one_who_begins() -> None:
+    """A zygote that got no processor for a while took it for a case's, and nobody answered the first fork."""
+    said = [(b".", os.getpid(), -1)]
+    watched = Cases(LIMITS.model_dump() | {"wall": 20}, False, lambda: said.pop() if said else None)
+    watched.pause()
+    assert said
 
 
 def test_the_run_ends_where_one_says_so(sandbox: LocalSandbox) -> None:
