@@ -13,15 +13,17 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from .cases import one_by_one
 from .collect import Collector, Frame, SuiteCollector, Taken
 from .inside import seccomp
 from .local import job_of
+from .names import names_of
 from .supervise import GRACE_SECONDS, STANDARD_PRELOADS
-from .types import Execution, Limits, OnResult, Program, SandboxError, Suite, SuiteExecution
+from .types import Execution, Limits, OnExecution, OnResult, Program, SandboxError, Suite, SuiteExecution
 
 USER = 65534
 _LOADER = """
@@ -54,7 +56,7 @@ _FOR_ZYGOTES = (
     "seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self prctl pidfd_open "
     "capset capget memfd_create setgroups setresuid setresgid prlimit64 socket clone3 ioctl fcntl "
     "arch_prctl socketpair sendto clone kill tgkill tkill execve fork vfork setitimer "
-    "sched_setaffinity close_range rt_sigqueueinfo mlock"
+    "sched_setaffinity close_range rt_sigqueueinfo mlock setsockopt pidfd_send_signal"
 )
 
 
@@ -92,8 +94,8 @@ class _Container:
         sources: Frame = {f"inside.{path.stem}": path.read_text() for path in folder.glob("*.py")}
         sources["inside"] = sources.pop("inside.__init__")
         sources["config"] = {
-            "packages": list(packages), "preload": list(STANDARD_PRELOADS), "user": None,
-            "tools": False, "commands": False,
+            "packages": list(packages), "preload": list(STANDARD_PRELOADS),
+            "user": None, "tools": False, "commands": False, "tests": True,
         }  # fmt: skip
         text = json.dumps(sources).encode()
         try:
@@ -256,11 +258,29 @@ class DockerSandbox:
 
         return _twice(once)
 
+    def run_cases(
+        self,
+        program: Program,
+        stdins: Sequence[str | bytes],
+        limits: Limits | None = None,
+        *,
+        on_execution: OnExecution | None = None,
+    ) -> tuple[Execution, ...]:
+        """Run a script once for each of `stdins`; see `Sandbox.run_cases`."""
+        return one_by_one(self, program, stdins, limits, on_execution)
+
     def run_suite(self, program: Program, suite: Suite, limits: Limits | None = None) -> SuiteExecution:
         """Run `suite` against `program`, both in one container; as `LocalSandbox.run_suite`."""
         limits = limits or Limits()
         job = {**job_of(program), "mode": "serve"}
-        tests = {**suite.model_dump(), "mode": "test", "sources": [], "files": {}, "arguments": []}
+        tests = {
+            **suite.model_dump(),
+            "free_names": names_of(suite),
+            "mode": "test",
+            "sources": [],
+            "files": {},
+            "arguments": [],
+        }
         patient = limits.model_copy(update={"wall": limits.elapsed + limits.cpu})
 
         def once() -> SuiteExecution:

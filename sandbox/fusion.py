@@ -13,12 +13,25 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .cases import one_by_one
 from .collect import Collector, Taken
 from .local import job_of
-from .types import Execution, Language, Limits, OnResult, Program, Raised, SandboxError, Suite, SuiteExecution
+from .types import (
+    Execution,
+    Language,
+    Limits,
+    OnExecution,
+    OnResult,
+    Program,
+    Raised,
+    SandboxError,
+    Suite,
+    SuiteExecution,
+)
 
 _LANGUAGES: dict[Language, str] = {
     "python": "python",
@@ -46,7 +59,7 @@ from inside import runner
 job = json.loads({job!r})
 if job["mode"] == "script":
     sys.argv = [runner.FILE_NAME, *job["arguments"]]
-    sys.exit(runner.run_script(job["sources"]))
+    sys.exit(runner.script(job["sources"])())
 # Results leave on the real standard output; what the program prints goes to standard error.
 channel = os.dup(1)
 os.dup2(2, 1)
@@ -94,6 +107,17 @@ class FusionSandbox:
             }
         )
         return _execution(answer, limits, Collector.of(program, on_result) if called else None)
+
+    def run_cases(
+        self,
+        program: Program,
+        stdins: Sequence[str | bytes],
+        limits: Limits | None = None,
+        *,
+        on_execution: OnExecution | None = None,
+    ) -> tuple[Execution, ...]:
+        """Run a script once for each of `stdins`; see `Sandbox.run_cases`."""
+        return one_by_one(self, program, stdins, limits, on_execution)
 
     def run_suite(self, program: Program, suite: Suite, limits: Limits | None = None) -> SuiteExecution:
         """Refuses: the interface has no two processes that are safe from each other."""

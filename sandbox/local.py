@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 import socket
 import threading
 from collections import OrderedDict, defaultdict
@@ -13,14 +14,17 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from . import languages
+from .cases import CasesRun, one_by_one
 from .collect import BuildCollector, Collector, Frame, SuiteCollector
 from .inside import codec
-from .supervise import GRACE_SECONDS, Run, Zygote, attend
+from .names import names_of
+from .supervise import GRACE_SECONDS, MORE_PRELOADS, Run, Zygote, attend
 from .tiers import attack
 from .types import (
     Call,
     Execution,
     Limits,
+    OnExecution,
     OnResult,
     Program,
     Raised,
@@ -35,6 +39,11 @@ TIERS = ("namespaces", "bubblewrap", "landlock")
 
 C = TypeVar("C", bound=Collector)
 KEPT_BUILDS = 16
+MOST_CASES = 500
+"""Cases of one request: what the zygote says of their scratch directories has to fit in its answer."""
+WORTH_A_PROCESS = 3
+"""Cases from which on it is cheaper to have one more process, which compiles the program and forks them."""
+_MORE = re.compile("|".join(MORE_PRELOADS))
 
 _withstood: set[str] = set()
 """Tiers that the probe's attacks did not break, in this process."""
@@ -73,19 +82,20 @@ class LocalSandbox:
         self._idle: defaultdict[str, list[Zygote]] = defaultdict(list)
         self._artifacts: OrderedDict[tuple[Any, ...], tuple[Execution, bytes]] = OrderedDict()
         self._closed = False
+        self._runs_cases = False
         self._owner = os.getpid()
         self.tier = tier
         self.tier = self._choose(tier)
 
     def _choose(self, tier: str) -> str:
         if tier != "auto":
-            self._release(self._start(tier, "plain"), "plain")
+            self._release(self._start(tier, "lean"), "lean")
             return tier
         reasons = []
         for candidate in TIERS:
             try:
                 self.tier = candidate
-                self._release(self._start(candidate, "plain"), "plain")
+                self._release(self._start(candidate, "lean"), "lean")
                 if candidate not in _withstood:
                     self._withstand(candidate)
                 return candidate
@@ -127,12 +137,42 @@ class LocalSandbox:
         SandboxError where the sandbox fails, twice in a row.
         """
         limits = limits or Limits()
-        stdin = program.stdin
-        stdin = stdin.encode("utf-8", "surrogatepass") if isinstance(stdin, str) else stdin
+        stdin = _bytes(program.stdin)
         if program.language != "python":
             return self._run_built(program, stdin, limits)
         job = {**job_of(program), "processes": limits.processes}
         return self._twice(job, stdin, limits, lambda: Collector.of(program, on_result))[0]
+
+    def run_cases(
+        self,
+        program: Program,
+        stdins: Sequence[str | bytes],
+        limits: Limits | None = None,
+        *,
+        on_execution: OnExecution | None = None,
+    ) -> tuple[Execution, ...]:
+        """Run a script once for each of `stdins`, compiled once; see `Sandbox.run_cases`."""
+        limits = limits or Limits()
+        job = {**job_of(program), "processes": limits.processes} if program.language == "python" else None
+        together = job is not None and job["mode"] == "script" and limits.processes == 1 and self._runs_cases
+        if job is None or not together or len(stdins) < WORTH_A_PROCESS:
+            return one_by_one(self, program, stdins, limits, on_execution)
+        waiting = [_bytes(stdin) for stdin in stdins]
+        executions: list[Execution] = []
+        failed = False
+        while waiting:
+            run = CasesRun(job, waiting[:MOST_CASES], limits, self.tier, on_execution)
+            try:
+                with self._permits, self._zygote(job) as zygote:
+                    run.attend(zygote)
+            except SandboxError:
+                # What was judged stays so; of the case at work nothing is known.
+                if failed and not run.executions:
+                    raise
+                failed = not run.executions
+            executions += run.executions
+            waiting = [] if run.stopped else waiting[len(run.executions) :]
+        return tuple(executions)
 
     def _run_built(self, program: Program, stdin: bytes, limits: Limits) -> Execution:
         """Build the program, unless that was done just before, and run what came of it."""
@@ -210,6 +250,7 @@ class LocalSandbox:
         job = {**job_of(program), "mode": "serve"}
         tests = {
             **suite.model_dump(),
+            "free_names": names_of(suite),
             "mode": "test",
             "sources": [*suite.tests, suite.setup],
             "files": {},
@@ -270,7 +311,10 @@ class LocalSandbox:
 
     def _start(self, tier: str, flavour: str) -> Zygote:
         if flavour not in ("commands", "processes"):
-            return Zygote(tier, self._packages if flavour == "packages" else {})
+            packages = self._packages if flavour == "packages" else {}
+            zygote = Zygote(tier, packages, lean=flavour == "lean")
+            self._runs_cases = zygote.runs_cases
+            return zygote
         if tier != "namespaces":
             raise SandboxError(
                 f"programs that start processes need the tier `namespaces`: `{tier}` can't limit what they "
@@ -298,6 +342,10 @@ class LocalSandbox:
         self.close()
 
 
+def _bytes(stdin: str | bytes) -> bytes:
+    return stdin.encode("utf-8", "surrogatepass") if isinstance(stdin, str) else stdin
+
+
 def job_of(program: Program) -> Frame:
     """What the process of `program` is told."""
     if program.language != "python":
@@ -316,12 +364,14 @@ def job_of(program: Program) -> Frame:
 
 
 def _flavour(job: Frame, packages: dict[str, str]) -> str:
-    """Which kind of zygote a job needs: for tools, with processes, with packages loaded, or for none of that."""
+    """Which kind of zygote a job needs: for tools, with processes, or with what its sources may import loaded."""
     if job["mode"] in ("build", "command"):
         return "commands"
     if job.get("processes", 1) > 1:
         return "processes"
-    return "packages" if any(name in source for source in job["sources"] for name in packages) else "plain"
+    if any(name in source for source in job["sources"] for name in packages):
+        return "packages"
+    return "plain" if job["mode"] == "test" or any(map(_MORE.search, job["sources"])) else "lean"
 
 
 def _packed(call: Call) -> Frame:

@@ -24,15 +24,21 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-STANDARD_PRELOADS = _names(
-    "abc array ast atexit bisect builtins calendar cmath collections collections.abc contextlib copy "
-    "ctypes dataclasses datetime decimal enum fractions functools gc heapq inspect io itertools json "
-    "linecache math numbers operator queue random re signal statistics string struct textwrap "
-    "threading time traceback types typing unicodedata unittest warnings weakref"
+LEAN_PRELOADS = _names(
+    "abc array atexit bisect builtins cmath collections collections.abc contextlib copy enum functools gc "
+    "heapq io itertools json linecache math operator re signal string struct time traceback types typing "
+    "warnings weakref"
 )
+"""What most programs import. A fork costs by what is loaded, so the rest is loaded for those that mention it."""
+MORE_PRELOADS = _names(
+    "ast calendar ctypes dataclasses datetime decimal fractions inspect numbers queue random statistics "
+    "textwrap threading unicodedata unittest"
+)
+STANDARD_PRELOADS = (*LEAN_PRELOADS, *MORE_PRELOADS)
 
 _INSIDE = Path(__file__).parent / "inside"
 GRACE_SECONDS = 10.0
+LEAVE_SECONDS = 0.5
 START_SECONDS = 30.0
 # By its path, for this folder on `sys.path` would shadow the standard module `types`.
 _MAIN = """
@@ -43,12 +49,13 @@ sys.modules["inside"] = importlib.util.module_from_spec(spec)
 from inside.zygote import main
 sys.exit(main())
 """
-_FLAGS = ("-s", "-S", "-B", "-P", "-X", "utf8")
+_FLAGS = ("-s", "-S", "-P", "-X", "utf8")
 _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "2",
+    "LD_BIND_NOW": "1",
 }
 
 
@@ -56,7 +63,13 @@ class Zygote:
     """One zygote process, seen from outside."""
 
     def __init__(
-        self, tier: str, packages: dict[str, str], trees: Sequence[str] = (), *, commands: bool = False
+        self,
+        tier: str,
+        packages: dict[str, str],
+        trees: Sequence[str] = (),
+        *,
+        commands: bool = False,
+        lean: bool = False,
     ) -> None:
         around = _bubblewrap(packages) if tier == "bubblewrap" else []
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -79,7 +92,8 @@ class Zygote:
             "tools": bool(trees),
             "commands": commands,
             "trees": list(trees),
-            "preload": [*STANDARD_PRELOADS, *packages],
+            "tests": not lean,
+            "preload": [*(LEAN_PRELOADS if lean else STANDARD_PRELOADS), *packages],
             "user": None if around else own_user(self.process.pid),
         }
         self.control.settimeout(START_SECONDS)
@@ -92,12 +106,13 @@ class Zygote:
             said = os.pread(self.errors, 4000, 0).decode("utf-8", "replace").strip().rpartition("\n")[2]
             self.kill()
             raise SandboxError(f"the {tier} sandbox can't start here: {answer['failed']} {said}".rstrip())
+        self.runs_cases: bool = answer["cases"]
 
-    def start(self, limits: Limits, descriptors: Sequence[int]) -> None:
-        """Begin a run. SandboxError where the zygote is gone."""
-        request = json.dumps({"limits": {**limits.model_dump(), "wall": limits.elapsed}}).encode()
+    def start(self, limits: Limits, descriptors: Sequence[int], *, cases: bool = False) -> None:
+        """Begin a run, of one process or of one for each case. SandboxError where the zygote is gone."""
+        request = {"limits": {**limits.model_dump(), "wall": limits.elapsed}, "cases": cases}
         try:
-            socket.send_fds(self.control, [request], descriptors)
+            socket.send_fds(self.control, [json.dumps(request).encode()], descriptors)
         except OSError as error:
             raise SandboxError(f"the sandbox's zygote is gone: {error}") from error
 
@@ -129,6 +144,9 @@ class Zygote:
         """End the zygote and, by that, everything below it."""
         self.control.close()
         os.close(self.errors)
+        # Hung up on, it waits for what it started; killed, it leaves that to the first process there is.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(LEAVE_SECONDS)
         self.process.kill()
         self.process.wait()
 
@@ -187,17 +205,43 @@ def own_user(pid: int) -> int | None:
     return 0x40000000 + pid if os.geteuid() == 0 else None
 
 
-class Run:
+class Files:
+    """Descriptors of anonymous files, all closed together."""
+
+    def __init__(self) -> None:
+        self.descriptors: list[int] = []
+
+    def add(self, name: str, content: bytes = b"", size: int = 0) -> int:
+        """A file that holds `content`, to be read from its start, or `size` zeros. OSError where none is left."""
+        descriptor = os.memfd_create(name)
+        self.descriptors.append(descriptor)
+        if size:
+            os.ftruncate(descriptor, size)
+        if content:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        return descriptor
+
+    def close(self) -> None:
+        """Close every descriptor of this side."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors.clear()
+
+
+class Run(Files):
     """The files and pipes of one run."""
 
     def __init__(self, job: Frame, stdin: bytes, channel: int | None = None) -> None:
-        self.descriptors: list[int] = []
+        super().__init__()
         try:
-            self.stdin = self._file("stdin", stdin)
-            self.stdout = self._file("stdout")
-            self.stderr = self._file("stderr")
-            self.job = self._file("job", json.dumps(job).encode())
-            self.ledger = self._file("ledger", bytes(ledger.SIZE))
+            self.stdin = self.add("stdin", stdin)
+            self.stdout = self.add("stdout")
+            self.stderr = self.add("stderr")
+            self.job = self.add("job", json.dumps(job).encode())
+            self.ledger = self.add("ledger", size=ledger.SIZE)
             if channel is None:
                 self.reader, self.channel = os.pipe2(os.O_CLOEXEC)
                 os.set_blocking(self.reader, False)
@@ -209,23 +253,13 @@ class Run:
             self.close()
             raise SandboxError(f"no descriptors or memory for a run: {error}") from error
 
-    def _file(self, name: str, content: bytes = b"") -> int:
-        descriptor = os.memfd_create(name)
-        self.descriptors.append(descriptor)
-        if content:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        return descriptor
-
     def handed_over(self) -> list[int]:
         """What the program's process receives, in the zygote's order."""
         return [self.stdin, self.stdout, self.stderr, self.channel, self.job, self.ledger]
 
     def extra(self, content: bytes) -> list[int]:
         """A further file for the program's process, where there is content for one."""
-        return [self._file("artifact", content)] if content else []
+        return [self.add("artifact", content)] if content else []
 
     def close_channel(self) -> None:
         """Drop this side's copy of the writing end, so that the reader sees the end."""
@@ -234,17 +268,21 @@ class Run:
 
     def taken(self, limits: Limits) -> Taken:
         """What the program wrote."""
-        return Taken(
-            os.pread(self.stdout, limits.output + 1, 0),
-            os.pread(self.stderr, limits.output + 1, 0),
-            os.pread(self.ledger, ledger.SIZE, 0),
-        )
+        return taken(self.stdout, self.stderr, self.ledger, limits)
 
-    def close(self) -> None:
-        """Close every descriptor of this side."""
-        for descriptor in self.descriptors:
-            os.close(descriptor)
-        self.descriptors.clear()
+
+def taken(stdout: int, stderr: int, page: int, limits: Limits, offset: int = 0) -> Taken:
+    """What a process wrote, and its page of the ledger at `offset`."""
+    return Taken(
+        _written(stdout, limits.output + 1),
+        _written(stderr, limits.output + 1),
+        os.pread(page, ledger.SIZE, offset),
+    )
+
+
+def _written(descriptor: int, most: int) -> bytes:
+    # A buffer is as large as what is asked for.
+    return os.pread(descriptor, min(os.fstat(descriptor).st_size, most), 0)
 
 
 def attend(zygote: Zygote, run: Run, limits: Limits, collector: Collector) -> Frame:

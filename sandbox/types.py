@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -151,6 +151,10 @@ class Execution(_Frozen):
         return self.exit_code == 0 and self.limit is None and self.violation is None
 
 
+OnExecution = Callable[[Execution], bool]
+"""Takes the execution of a case as it ends; True ends the run."""
+
+
 class Suite(_Frozen):
     """Tests that run in a process of their own, with stand-ins for what they expect of the program.
 
@@ -216,6 +220,22 @@ class Sandbox(Protocol):
         """Run `program`; `on_result` sees each call's result and may return True to end the run.
 
         SandboxError where the sandbox itself fails.
+        """
+        ...
+
+    def run_cases(
+        self,
+        program: Program,
+        stdins: Sequence[str | bytes],
+        limits: Limits | None = None,
+        *,
+        on_execution: OnExecution | None = None,
+    ) -> tuple[Execution, ...]:
+        """Run a script once for each of `stdins`, every time in a fresh process with a fresh scratch directory.
+
+        The limits hold for each case by itself. `on_execution` sees each case as it ends and may return True to
+        end the run; the executions that are returned also have what is only known then: the refused calls of all
+        cases, with the last one, and of a case that hit a limit, which. Errors as in `run`.
         """
         ...
 

@@ -172,43 +172,49 @@ def _call_difference(result: CallResult, case: CallCase, tests: CallTests) -> st
 
 
 def _judge_stdio(code: str, tests: StdioTests, sandbox: Sandbox, limits: Limits, stop_early: bool) -> Outcome:
-    def difference(case: StdioCase, run: Execution) -> str | None:
-        return same_output(
-            run.stdout,
-            case.stdout,
-            compare=tests.compare,
-            ignore_case=tests.ignore_case,
-            tolerance=tests.tolerance,
-        )
+    """Run the program once per case; the first failure is the one that is explained."""
+    wrong: list[str | None] = []
 
-    return _judge_runs(code, tests, difference, sandbox, limits, stop_early)
+    def on_execution(run: Execution) -> bool:
+        case = tests.cases[len(wrong)]
+        wrong.append(
+            same_output(
+                run.stdout,
+                case.stdout,
+                compare=tests.compare,
+                ignore_case=tests.ignore_case,
+                tolerance=tests.tolerance,
+            )
+            if run.ok
+            else f"exit code {run.exit_code}"
+        )
+        return stop_early and wrong[-1] is not None
+
+    stdins = [case.stdin for case in tests.cases]
+    runs = sandbox.run_cases(_program(code, tests), stdins, limits, on_execution=on_execution)
+    events: Counter[str] = Counter()
+    for run in runs:
+        events.update(run.events)
+    method: str = tests.kind
+    detail = "every output agrees"
+    failed = next((number for number, why in enumerate(wrong) if why is not None), None)
+    if failed is not None:
+        method, why = _why(runs[failed], str(wrong[failed]))
+        detail = f"test {failed + 1}: {why}"
+    return Outcome(wrong.count(None), len(tests.cases), method, detail, runs[-1].tier, events)
 
 
 def _judge_checker(
     code: str, tests: CheckerTests, sandbox: Sandbox, limits: Limits, stop_early: bool
 ) -> Outcome:
-    def difference(case: StdioCase, run: Execution) -> str | None:
-        return _checked(case, run, tests, sandbox, limits)
-
-    return _judge_runs(code, tests, difference, sandbox, limits, stop_early)
-
-
-def _judge_runs(
-    code: str,
-    tests: StdioTests | CheckerTests,
-    difference: Callable[[StdioCase, Execution], str | None],
-    sandbox: Sandbox,
-    limits: Limits,
-    stop_early: bool,
-) -> Outcome:
-    """Run the program once per case; the first failure is the one that is explained."""
+    """Run the program and then the checker, once per case; the first failure is the one that is explained."""
     passed, tier, failure = 0, "", ("", "")
     events: Counter[str] = Counter()
     for number, case in enumerate(tests.cases, 1):
         run = sandbox.run(_program(code, tests, stdin=case.stdin), limits)
         tier = run.tier
         events.update(run.events)
-        wrong = difference(case, run) if run.ok else f"exit code {run.exit_code}"
+        wrong = _checked(case, run, tests, sandbox, limits) if run.ok else f"exit code {run.exit_code}"
         if wrong is None:
             passed += 1
             continue

@@ -33,7 +33,16 @@ CALLS = Problem(
 )
 # Not literal: the tests have a process of their own.
 ASSERTS = Problem(id="asserts", tests=[f"assert f([{n}, 1]) == sorted([1, {n}])" for n in range(2)])
-PROBLEMS = (CALLS, CALLS, CALLS, CALLS, ASSERTS)
+STDIO = Problem(
+    id="stdio",
+    tests={
+        "kind": "stdio",
+        "cases": [{"stdin": f"{n} 1\n", "stdout": f"{sorted([n, 1])}\n"} for n in range(5)],
+    },
+)
+PROBLEMS = (CALLS, CALLS, STDIO, STDIO, ASSERTS)
+SCRIPT = "print(f([int(word) for word in input().split()]))\n"
+"""Ends a program that is to read and print."""
 RIGHT = "def f(x):\n    return sorted(x)\n"
 WRONG = "def f(x):\n    return x[::-1]\n"
 HOSTILE = (
@@ -84,6 +93,8 @@ def main() -> int:
         if kind >= 0.95:
             source, expected = HOSTILE[int(kind * 1e6) % len(HOSTILE)] + "\n" + WRONG, "incorrect"
         problem = PROBLEMS[int(kind * 1e5) % len(PROBLEMS)]
+        if problem is STDIO:
+            source += SCRIPT
         verdict = verifier.verify(f"```python\n{source}```", problem)
         if verdict.status != expected:
             wrong[f"{verdict.status} instead of {expected}: {verdict.detail[:200]}"] += 1

@@ -7,14 +7,12 @@ that breaks the format raises `CodecError`.
 
 from __future__ import annotations
 
-import base64
 import builtins
-import datetime
+import importlib
 import json
+import sys
 from collections import deque
 from collections.abc import Callable
-from decimal import Decimal
-from fractions import Fraction
 from typing import Any, cast
 
 MAX_DEPTH = 200
@@ -94,7 +92,7 @@ def _pack_str(value: str) -> Any:
             value.encode()
         except UnicodeEncodeError:
             # JSON would join two lone surrogates to one character.
-            return {"u": base64.b64encode(value.encode("utf-32-le", "surrogatepass")).decode()}
+            return {"u": _text(value.encode("utf-32-le", "surrogatepass"))}
     return value
 
 
@@ -110,6 +108,8 @@ def _pack_rare(value: object, keep: Keep | None, depth: int) -> Any:
         if packer is not None:
             return packer(value, keep, depth)
         name = (getattr(base, "__module__", ""), getattr(base, "__name__", ""))
+        if name in _NAMED and getattr(sys.modules.get(name[0]), name[1], None) is base:
+            return _NAMED[name](base, value)
         if name == ("numpy", "ndarray"):
             return [pack(item, keep, depth) for item in value.tolist()]  # type: ignore[attr-defined]
         if name == ("numpy", "generic"):
@@ -139,18 +139,35 @@ _PACKERS: dict[type, Callable[[Any, Keep | None, int], Any]] = {
     int: lambda value, keep, depth: pack(int.__pos__(value), keep, depth),
     float: lambda value, keep, depth: float.__pos__(value),
     str: lambda value, keep, depth: _pack_str(str.__str__(value)),
-    bytes: lambda value, keep, depth: {"b": base64.b64encode(bytes.__getitem__(value, slice(None))).decode()},
-    bytearray: lambda value, keep, depth: {"b": base64.b64encode(bytes(value)).decode()},
+    bytes: lambda value, keep, depth: {"b": _text(bytes.__getitem__(value, slice(None)))},
+    bytearray: lambda value, keep, depth: {"b": _text(bytes(value))},
     complex: lambda value, keep, depth: {"c": [value.real, value.imag]},
     range: lambda value, keep, depth: {"r": [value.start, value.stop, value.step]},
-    Decimal: lambda value, keep, depth: {"D": str(Decimal.__str__(value))},
-    Fraction: lambda value, keep, depth: {"F": [hex(value.numerator), hex(value.denominator)]},
-    datetime.datetime: lambda value, keep, depth: {"dt": datetime.datetime.isoformat(value)},
-    datetime.date: lambda value, keep, depth: {"da": datetime.date.isoformat(value)},
-    datetime.time: lambda value, keep, depth: {"ti": datetime.time.isoformat(value)},
-    datetime.timedelta: lambda value, keep, depth: {"td": [value.days, value.seconds, value.microseconds]},
     Opaque: lambda value, keep, depth: {"o": [value._opaque_type, value._opaque_handle]},
 }
+
+
+# Types of modules that are not loaded before a program loads them: a process that lacks them has less to copy.
+_NAMED: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
+    ("decimal", "Decimal"): lambda kind, value: {"D": str(kind.__str__(value))},
+    ("fractions", "Fraction"): lambda kind, value: {"F": [hex(value.numerator), hex(value.denominator)]},
+    ("datetime", "datetime"): lambda kind, value: {"dt": kind.isoformat(value)},
+    ("datetime", "date"): lambda kind, value: {"da": kind.isoformat(value)},
+    ("datetime", "time"): lambda kind, value: {"ti": kind.isoformat(value)},
+    ("datetime", "timedelta"): lambda kind, value: {"td": [value.days, value.seconds, value.microseconds]},
+}
+
+
+def _of(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
+
+
+def _text(data: bytes) -> str:
+    return str(_of("base64", "b64encode")(data).decode())
+
+
+def _data(text: str) -> bytes:
+    return bytes(_of("base64", "b64decode")(text, validate=True))
 
 
 def decode(line: bytes, *, hashed: bool = True, handle: Callable[[Opaque], Any] | None = None) -> Any:
@@ -221,24 +238,24 @@ def _unpack(tree: Any, hashed: bool, handle: Callable[[Opaque], Any] | None, dep
     return frozenset(items) if hashed else RawFrozenSet(items)
 
 
-def _fraction(numerator: str, denominator: str) -> Fraction:
+def _fraction(numerator: str, denominator: str) -> Any:
     # The greatest common divisor of two numbers of a million digits takes minutes.
     if max(len(numerator), len(denominator)) > 10_000:
         raise CodecError("a fraction of more than 10,000 hexadecimal digits")
-    return Fraction(int(numerator, 16), int(denominator, 16))
+    return _of("fractions", "Fraction")(int(numerator, 16), int(denominator, 16))
 
 
 _UNPACKERS: dict[str, Callable[[Any], Any]] = {
     "i": lambda body: int(body, 16),
     "T": lambda body: _BUILTIN_TYPES[body],
-    "u": lambda body: base64.b64decode(body, validate=True).decode("utf-32-le", "surrogatepass"),
-    "b": lambda body: base64.b64decode(body, validate=True),
+    "u": lambda body: _data(body).decode("utf-32-le", "surrogatepass"),
+    "b": lambda body: _data(body),
     "c": lambda body: complex(*body),
     "r": lambda body: range(*body),
-    "D": lambda body: Decimal(body),
+    "D": lambda body: _of("decimal", "Decimal")(body),
     "F": lambda body: _fraction(*body),
-    "dt": datetime.datetime.fromisoformat,
-    "da": datetime.date.fromisoformat,
-    "ti": datetime.time.fromisoformat,
-    "td": lambda body: datetime.timedelta(*body),
+    "dt": lambda body: _of("datetime", "datetime").fromisoformat(body),
+    "da": lambda body: _of("datetime", "date").fromisoformat(body),
+    "ti": lambda body: _of("datetime", "time").fromisoformat(body),
+    "td": lambda body: _of("datetime", "timedelta")(*body),
 }

@@ -8,11 +8,13 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+from collections.abc import Callable
 
 from .syscalls import numbers
 
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
 _EPERM = 1
+_CONTINUE = 1
 MAX_DENIALS = 1000
 
 
@@ -24,8 +26,10 @@ class Denials:
         self.counts: dict[str, int] = {}
         self._total = 0
 
-    def answer(self) -> bool:
+    def answer(self, allow: Callable[[str, int, int], bool] | None = None) -> bool:
         """Answer one call; False where there will be no more, or where there were too many to go on counting.
+
+        `allow` sees the call's name, the number of its caller and its first argument; what it allows is no denial.
 
         Closing the descriptor makes the kernel refuse every further call by itself, with ENOSYS.
         """
@@ -37,12 +41,16 @@ class Denials:
             return True
         except OSError:
             return False
-        identity, _, _, number = struct.unpack_from("=QIIi", notification)
+        identity, caller, _, number, _, _, first = struct.unpack_from("=QIIiIQQ", notification)
         name = _NAMES.get(number, f"call_{number}")
-        self.counts[name] = self.counts.get(name, 0) + 1
+        if allow is not None and allow(name, caller, first):
+            reply = struct.pack("=QqiI", identity, 0, 0, _CONTINUE)
+        else:
+            self.counts[name] = self.counts.get(name, 0) + 1
+            reply = struct.pack("=QqiI", identity, 0, -_EPERM, 0)
         self._total += 1
         try:
-            fcntl.ioctl(self.descriptor, _SEND, struct.pack("=QqiI", identity, 0, -_EPERM, 0))
+            fcntl.ioctl(self.descriptor, _SEND, reply)
         except FileNotFoundError:
             return True
         return self._total < MAX_DENIALS

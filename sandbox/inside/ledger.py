@@ -28,6 +28,8 @@ KINDS = (
 """What the interpreter's hook tells apart; `finished` is no attempt: the program came to its end by itself."""
 
 SIZE = 4096
+STRIDE = 1 << 16
+"""From the page of one case to that of the next, whatever the kernel's pages measure."""
 _EVENTS = {
     "os.fork": "fork",
     "os.forkpty": "fork",
@@ -63,9 +65,9 @@ class Ledger:
         plain = (*_PLAIN, *(path for path in sys.path if path))
         page: Any = None
 
-        def begin(descriptor: int) -> None:
+        def begin(descriptor: int, number: int) -> None:
             nonlocal page
-            page = mmap.mmap(descriptor, SIZE)
+            page = mmap.mmap(descriptor, SIZE, offset=number * STRIDE)
             os.close(descriptor)
             sys.addaudithook(hook)
 

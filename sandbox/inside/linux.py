@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
-import platform
 import struct
 from collections.abc import Callable
 
@@ -24,6 +24,7 @@ MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
+PR_SET_CHILD_SUBREAPER = 36
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
@@ -35,11 +36,16 @@ AT_FDCWD = -100
 
 CAP_DAC_READ_SEARCH, CAP_SYS_ADMIN = 2, 21
 
+FIRST_OWN = 16
+"""The zygote keeps its own descriptors from here on, so that what it receives takes the places before."""
+
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long
 
 
+# They keep the interpreter's lock, for there is one thread, and less to copy after a fork.
 _fork = ctypes.PyDLL(None, use_errno=True).fork
+_wait = ctypes.PyDLL(None, use_errno=True).wait4
 
 
 def check(result: int, what: str) -> int:
@@ -71,6 +77,31 @@ def prepared(name: str, *arguments: object) -> Callable[[], int]:
         return check(libc.syscall(number, *arguments), name)
 
     return call
+
+
+class Ended:
+    """How the child ended that is waited for: a wait status and, behind padding, a `struct rusage`.
+
+    It can be wiped, which an object of the interpreter can't: what is forked later finds nothing of it.
+    """
+
+    SIZE = 152
+    LAYOUT = struct.Struct("=i4x5q104x")
+    """Status, seconds and microseconds of a user and of the system, peak memory in KiB; the rest is not read."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(self.SIZE)
+        self._nothing = bytes(self.SIZE)
+        view = (ctypes.c_char * self.SIZE).from_buffer(self.buffer)
+        self._arguments = (-1, ctypes.byref(view), 0, ctypes.byref(view, 8))
+
+    def wait(self) -> int:
+        """Wait for any child; its number. ChildProcessError where there is none."""
+        return check(_wait(*self._arguments), "wait4")
+
+    def wipe(self) -> None:
+        """Forget it."""
+        self.buffer[:] = self._nothing
 
 
 def unshare(flags: int) -> None:
@@ -150,6 +181,22 @@ def keep_capabilities(kept: int) -> Callable[[], int]:
     return prepared("capset", struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", kept, kept, 0, 0, 0, 0))
 
 
+def knows_processes() -> bool:
+    """Whether the kernel has descriptors of processes (Linux 5.3); gVisor has none."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError:
+        return False
+    return True
+
+
+def own(descriptor: int) -> int:
+    """The same file at a number that no run's descriptor takes."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, FIRST_OWN)
+    os.close(descriptor)
+    return moved
+
+
 def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
     """Close every descriptor from `first` to `last`."""
     try:
@@ -160,4 +207,4 @@ def close_range(first: int, last: int = 0xFFFFFFFF) -> None:
 
 def supported_machine() -> bool:
     """Whether the system call numbers of this processor are known."""
-    return platform.machine() in ("x86_64", "aarch64")
+    return os.uname().machine in ("x86_64", "aarch64")

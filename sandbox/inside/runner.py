@@ -15,8 +15,8 @@ import json
 import linecache
 import os
 import sys
-import threading
 import types
+from collections.abc import Callable
 from typing import Any
 
 from . import codec
@@ -73,14 +73,19 @@ def load_module(sources: list[str], name: str) -> types.ModuleType:
 
     SyntaxError of the first one where none is. Its lines are at hand for tracebacks and `inspect`.
     """
+    module, code = _module(sources, name)
+    exec(code, module.__dict__)
+    return module
+
+
+def _module(sources: list[str], name: str) -> tuple[types.ModuleType, types.CodeType]:
     source, code = _compile(sources)
     module = types.ModuleType(name)
     module.__file__ = FILE_NAME
     module.__dict__["__builtins__"] = builtins
     sys.modules[name] = module
     linecache.cache[FILE_NAME] = (len(source), None, source.splitlines(True), FILE_NAME)
-    exec(code, module.__dict__)
-    return module
+    return module, code
 
 
 def _compile(sources: list[str]) -> tuple[str, types.CodeType]:
@@ -165,11 +170,23 @@ def _is_ours(step: types.TracebackType) -> bool:
     return step.tb_frame.f_code.co_filename.startswith(_OURS)
 
 
-def run_script(sources: list[str]) -> int:
-    """Run the program as the main program, to the end that the interpreter would give it; the exit code."""
+def script(sources: list[str]) -> Callable[[], int]:
+    """The program, compiled, as a call that runs it as the main program and gives its exit code.
+
+    An error of the compiler waits for the call.
+    """
+    try:
+        module, code = _module(sources, "__main__")
+    except Exception:
+        return lambda: _to_its_end(lambda: load_module(sources, "__main__"))
+    return lambda: _to_its_end(lambda: exec(code, module.__dict__))
+
+
+def _to_its_end(program: Callable[[], object]) -> int:
+    """Run a program to the end that the interpreter would give it; the exit code."""
     code = 0
     try:
-        load_module(sources, "__main__")
+        program()
     except SystemExit as leave:
         code = _exit_code(leave)
     except BaseException as error:
@@ -177,8 +194,8 @@ def run_script(sources: list[str]) -> int:
         code = 1
     # What the interpreter does at its end, without the teardown of every module.
     try:
-        if _thread._count():
-            threading._shutdown()  # type: ignore[attr-defined]
+        if _thread._count() and "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
         atexit._run_exitfuncs()
         sys.stdout.flush()
     except BaseException as error:

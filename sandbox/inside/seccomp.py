@@ -7,7 +7,7 @@ is asked instead, so that what a program tried is counted by someone it can't re
 from __future__ import annotations
 
 import ctypes
-import platform
+import os
 import re
 import struct
 from collections.abc import Iterable
@@ -98,10 +98,12 @@ def base_rules(*, own_root: bool) -> list[Rule]:
     rules.append(Rule("socketpair", (Condition(0, 1), Condition(1, 1, 0xF)), RET_ALLOW))
     rules.append(Rule("sendto", (Condition(4, 0),), RET_ALLOW))
     rules += [Rule("prctl", (Condition(0, option),), RET_ALLOW) for option in (15, 16, 3, 0x53564D41)]
+    # To die with its parent, and not to go back on it.
+    rules.append(Rule("prctl", (Condition(0, 1), Condition(1, 9)), RET_ALLOW))
     # Reading limits, not setting those of another process.
     rules.append(Rule("prlimit64", (Condition(0, 0),), RET_ALLOW))
     rules.append(Rule("clone3", (), RET_ERRNO | ENOSYS))
-    if platform.machine() == "x86_64":
+    if os.uname().machine == "x86_64":
         rules += [Rule("arch_prctl", (Condition(0, code),), RET_ALLOW) for code in (0x1002, 0x1003)]
     return rules
 
@@ -148,7 +150,7 @@ def assemble(rules: Iterable[Rule], default: int, machine: str | None = None) ->
             leaves.append((number, body))
     code = [
         (_LOAD, 0, 0, 4),
-        (_JUMP_EQUAL, 1, 0, AUDIT_ARCH[machine or platform.machine()]),
+        (_JUMP_EQUAL, 1, 0, AUDIT_ARCH[machine or os.uname().machine]),
         (_RETURN, 0, 0, RET_KILL),
         (_LOAD, 0, 0, 0),
         # The x32 numbers are a second door to the same calls.
@@ -218,6 +220,12 @@ def can_listen() -> bool:
     except OSError:
         return False
     return True
+
+
+def can_let_pass() -> bool:
+    """Whether the listener may let a call happen (Linux 5.5)."""
+    major, minor = re.match(r"(\d+)\.(\d+)", os.uname().release).groups()  # type: ignore[union-attr]
+    return can_listen() and (int(major), int(minor)) >= (5, 5)
 
 
 class _Program(ctypes.Structure):

@@ -5,7 +5,7 @@ Source: the kernel's `asm/unistd_64.h` (x86-64) and `asm-generic/unistd.h` (aarc
 
 from __future__ import annotations
 
-import platform
+import os
 
 # fmt: off
 X86_64: dict[str, int] = {
@@ -147,4 +147,4 @@ AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 def numbers(machine: str | None = None) -> dict[str, int]:
     """System call numbers by name for `machine` (default: the running one); KeyError names an unknown machine."""
-    return {"x86_64": X86_64, "aarch64": AARCH64}[machine or platform.machine()]
+    return {"x86_64": X86_64, "aarch64": AARCH64}[machine or os.uname().machine]

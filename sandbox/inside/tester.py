@@ -5,7 +5,6 @@ The tests come with the problem and are not the program's; they are locked up al
 
 from __future__ import annotations
 
-import ast
 import builtins
 import contextlib
 import importlib
@@ -16,9 +15,8 @@ from typing import Any
 
 from .codec import CodecError
 from .remote import Link, LoadFailed, Remote
-from .wire import Gone, Wire
+from .wire import PEER, Gone, Wire
 
-PEER = 6
 FILE_NAME = "tests.py"
 CONTEXT_NAME = "suite.py"
 
@@ -87,7 +85,11 @@ def _introduce(job: dict[str, Any], link: Link, namespace: dict[str, Any]) -> No
         namespace[name] = Remote(link, name, -1, name)
     for alias, expression in job["aliases"].items():
         namespace[alias] = Remote(link, alias, -1, expression)
-    for name in _free_names([job["context"], *job["tests"]]):
+    if job["free_names"] is None:
+        for source in (job["context"], *job["tests"]):
+            compile(source, FILE_NAME, "exec", dont_inherit=True)
+        raise SyntaxError("the tests can't be parsed")
+    for name in job["free_names"]:
         if name in namespace or hasattr(builtins, name):
             continue
         namespace[name] = Remote(link, name, -1, name)
@@ -104,24 +106,3 @@ def _introduce(job: dict[str, Any], link: Link, namespace: dict[str, Any]) -> No
     if job["context"]:
         _show(job["context"], CONTEXT_NAME)
         exec(compile(job["context"], CONTEXT_NAME, "exec", dont_inherit=True), namespace)
-
-
-def _free_names(tests: list[str]) -> list[str]:
-    loaded: dict[str, None] = {}
-    bound: set[str] = set()
-    for source in tests:
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Name):
-                if isinstance(node.ctx, ast.Load):
-                    loaded[node.id] = None
-                else:
-                    bound.add(node.id)
-            elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                bound.add(node.name)
-            elif isinstance(node, ast.arg):
-                bound.add(node.arg)
-            elif isinstance(node, ast.alias):
-                bound.add((node.asname or node.name).split(".")[0])
-            elif isinstance(node, ast.ExceptHandler) and node.name:
-                bound.add(node.name)
-    return [name for name in loaded if name not in bound]

@@ -9,6 +9,8 @@ from typing import Any
 from . import codec
 
 MAX_LINE = 64 << 20
+PEER = 6
+"""Where the tests find their end of the link to the program, and a command its archive."""
 
 
 class Gone(BaseException):

@@ -50,6 +50,17 @@ except SandboxError as error:
     said["error"] = str(error)
 print(json.dumps(said))
 """
+HANG = """
+import json, os
+from sandbox import Limits, LocalSandbox, Program
+from sandbox.tiers import attack
+program = Program(source="import time\\nkind = input()\\nwhile kind == 'b': pass\\ntime.sleep(60 * (kind == 'c'))")
+with LocalSandbox(1, tier="landlock") as sandbox:
+    runs = sandbox.run_cases(program, list("abcd"), Limits(cpu=1, wall=3))
+    said = {"together": sandbox._runs_cases, "cases": [run.limit for run in runs], "broke": attack(sandbox)}
+said["processes"] = len([name for name in os.listdir("/proc") if name.isdigit()])
+print(json.dumps(said))
+"""
 
 
 def inside(command: list[str], **pod: Any) -> str:
@@ -95,14 +106,25 @@ def test_root_that_may_make_namespaces_makes_them() -> None:
     assert (said.get("tier"), said.get("broke"), said.get("out")) == ("namespaces", [], "42\n"), said
 
 
-def test_a_profile_without_landlock_is_named_as_the_cause() -> None:
-    """As in runtimes whose profile is older than Landlock."""
+def without(calls: str) -> dict[str, Any]:
+    """A restricted pod whose profile refuses `calls`."""
     profile = {
         "defaultAction": "SCMP_ACT_ALLOW",
-        "syscalls": [{"names": REFUSED_CALLS.split(), "action": "SCMP_ACT_ERRNO"}],
+        "syscalls": [{"names": calls.split(), "action": "SCMP_ACT_ERRNO"}],
     }
-    pod = {**RESTRICTED, "security_opt": ["no-new-privileges", f"seccomp={json.dumps(profile)}"]}
-    said = json.loads(inside(["python3", "-c", LOOK], **pod))
+    return {**RESTRICTED, "security_opt": ["no-new-privileges", f"seccomp={json.dumps(profile)}"]}
+
+
+def test_without_descriptors_of_processes_limits_hold_and_every_case_has_a_run() -> None:
+    """As in runtimes whose profile is older than them."""
+    said = json.loads(inside(["python3", "-c", HANG], **without("pidfd_open pidfd_send_signal")))
+    # The container's first process waits for no orphans.
+    assert said == {"together": False, "cases": [None, "cpu", "wall", None], "broke": [], "processes": 1}
+
+
+def test_a_profile_without_landlock_is_named_as_the_cause() -> None:
+    """As in runtimes whose profile is older than Landlock."""
+    said = json.loads(inside(["python3", "-c", LOOK], **without(REFUSED_CALLS)))
     assert "no safe sandbox" in said["error"]
     assert "landlock_create_ruleset: Operation not permitted" in said["error"]
     assert "profile" in said["advice"]["landlock"]
@@ -112,8 +134,8 @@ def test_a_profile_without_landlock_is_named_as_the_cause() -> None:
 def test_the_sandboxs_own_tests_hold_in_a_small_pod() -> None:
     """With every program of the hostile corpus that needs no limit to end, and half of HumanEval's solutions."""
     suites = (
-        "tests/sandbox/test_local.py tests/sandbox/test_zygote.py tests/verifiers/test_code_hostile.py "
-        "tests/verifiers/test_code.py"
+        "tests/sandbox/test_local.py tests/sandbox/test_zygote.py tests/sandbox/test_cases.py "
+        "tests/verifiers/test_code_hostile.py tests/verifiers/test_code.py"
     )
     command = ["python3", "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", "-m", "not slow"]
     chosen = "(landlock or reference) and not leetcode and not mbpp and not kodsport"

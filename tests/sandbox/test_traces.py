@@ -39,6 +39,15 @@ def test_the_next_run_sees_the_same(sandbox: LocalSandbox, trace: str) -> None:
         assert said(fresh, TRACES[trace]) == said(fresh, TRACES[trace])
 
 
+@pytest.mark.parametrize("trace", TRACES)
+def test_the_next_case_sees_the_same(sandbox: LocalSandbox, trace: str) -> None:
+    source = f"import os\ntry:\n    {TRACES[trace]}\nexcept OSError as e:\n    print(e.errno)"
+    with LocalSandbox(1, tier=sandbox.tier) as fresh:
+        runs = fresh.run_cases(Program(source=source), [""] * 4, QUICK)
+        assert [run.exit_code for run in runs] == [0] * 4, runs
+        assert {run.stdout for run in runs} == {said(fresh, TRACES[trace])}
+
+
 def test_devices_of_the_host_keep_their_times_and_modes(sandbox: LocalSandbox) -> None:
     """Bubblewrap's user is root outside, where root starts it: there a program owns them."""
     devices = [Path("/dev", name) for name in ("null", "zero", "full", "random", "urandom")]
@@ -77,6 +86,10 @@ def test_a_scratch_directory_left_full_is_the_next_ones_empty(sandbox: LocalSand
     for _ in range(2):
         said(sandbox, full)
         assert said(sandbox, "print(os.listdir('.') if os.getcwd() == '/tmp' else [])") == "[]\n"
+    source = "import os\nprint(os.listdir('.') if os.getcwd() == '/tmp' else [])\n"
+    source += f"try: {full}\nexcept OSError: pass"
+    runs = sandbox.run_cases(Program(source=source), [""] * 4, QUICK)
+    assert [run.stdout for run in runs] == ["[]\n"] * 4
     # The same zygote: it did not fail at what it found.
     assert descendants().keys() == before
 

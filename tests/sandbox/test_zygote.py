@@ -133,7 +133,7 @@ def test_a_program_dies_with_those_above_it(sandbox: LocalSandbox, victim: str) 
         supervisor.kill()
     else:
         for pid in below.keys() - programs:
-            # bubblewrap's own processes end with one another.
+            # The zygote's own processes, and bubblewrap's, end with one another.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     assert wait_for(lambda: not [pid for pid in programs if alive(pid)])

@@ -281,6 +281,29 @@ def test_a_sample_of_the_reference_solutions_passes(
     assert not failures(verifier, shared_rows(f"code/{name}.jsonl.gz")[::step], convert)
 
 
+def test_cases_of_one_verdict_are_judged_as_runs_of_their_own(verifier: CodeVerifier) -> None:
+    """Right and spoiled solutions of real stdio problems, with the share of tests that they pass."""
+    share = CodeVerifier(reward="share", sandbox=verifier.sandbox)
+    for row in shared_rows("code/kodsport_stdio.jsonl.gz")[::6]:
+        whole = from_kattis(row)
+        assert isinstance(whole.tests, dict)
+        for spoil in (
+            "",
+            "import sys; sys.stdout.write(str(len(sys.argv)))\n",
+            "\nif not input(): print(0)\n",
+        ):
+            for code in (spoil + row["reference_solution"], row["reference_solution"] + spoil):
+                together = share.verify(f"```python\n{code}\n```", whole)
+                cases = whole.tests.get("cases") or whole.tests["tests"]
+                assert isinstance(cases, list)
+                alone = [
+                    verifier.verify(f"```python\n{code}\n```", problem({"kind": "stdio", "cases": [case]}))
+                    for case in cases
+                ]
+                passed = sum(verdict.correct for verdict in alone)
+                assert together.detail.startswith(f"{passed}/{len(alone)} tests passed"), together
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "convert", "step"), DATA_SETS)
 def test_every_reference_solution_passes(

@@ -244,17 +244,29 @@ def test_doors_into_the_kernel_are_shut(verifier: CodeVerifier) -> None:
     """By number, for whom the C library has no function: what came with later kernels, and what few have heard of."""
     run = verifier.sandbox.run(Program(source=DOORS), Limits(cpu=5, wall=30))
     assert (run.stdout, run.exit_code, run.signal) == ("", 0, None), run
+    for case in verifier.sandbox.run_cases(Program(source=DOORS), [""] * 3, Limits(cpu=5, wall=30)):
+        assert (case.stdout, case.exit_code, case.signal) == ("", 0, None), case
 
 
-def test_a_run_that_is_made_again_begins_again(verifier: CodeVerifier) -> None:
+CALLS = "import time\ndef solve(nums, k):\n    time.sleep(0.4)\n    return sorted(nums)[-k:]"
+SCRIPT = "import time\ntime.sleep(0.4)\nprint(input())"
+ECHO = {"kind": "stdio", "cases": [{"stdin": f"{n}\n", "stdout": f"{n}\n"} for n in range(4)]}
+
+
+@pytest.mark.parametrize(
+    ("tests", "source"), [(TESTS["calls"], CALLS), (ECHO, SCRIPT)], ids=["calls", "stdio"]
+)
+def test_a_run_that_is_made_again_begins_again(
+    verifier: CodeVerifier, tests: dict[str, Any], source: str
+) -> None:
     """Results of the try that failed are none of the next one's: an honest program had too many, and -1."""
-    source = "import time\ndef solve(nums, k):\n    time.sleep(0.4)\n    return sorted(nums)[-k:]"
+    asked = Problem(id="again", tests=tests, verifier="code")
     others = descendants().keys()
     done: list[Verdict] = []
     with LocalSandbox(1, tier=verifier.sandbox.tier) as sandbox:
         alone = CodeVerifier(sandbox=sandbox, limits=LIMITS)
         thread = threading.Thread(
-            target=lambda: done.append(alone.verify(f"```python\n{source}\n```", problem("calls")))
+            target=lambda: done.append(alone.verify(f"```python\n{source}\n```", asked))
         )
         thread.start()
         assert wait_for(lambda: [pid for pid in descendants().keys() - others if is_program(pid)])
