@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from rich.console import Console
 from torch import nn
@@ -32,7 +31,7 @@ from trainer.rewards import Shaping
 from trainer.sampler import DynamicSampler, Rollout
 from trainer.sharding import is_sharded
 from trainer.store import ReplayStore, read_groups, write_groups
-from trainer.weights import copy_to_cpu, restore_model, save_model
+from trainer.weights import copy_to_cpu, placed, restore_model, save_model
 from verifiers import InputError, Problem, VerifierPool
 
 MAY_CHANGE = {
@@ -287,16 +286,11 @@ def _plain(item: ProblemLike) -> Problem:
 
 def _engine_config(config: TrainConfig) -> EngineConfig:
     settings = config.engine or EngineConfig()
-    dtype, device = config.learner.dtype, config.learner.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if dtype == "auto":
-        dtype = "bfloat16" if device.startswith("cuda") else "float32"
     model = settings.model or config.model
     if not model:
         raise InputError("there is no model to train; set `model` to a folder or a hub name")
     # The learner shares the engine's weights, so the learner's type and device are the engine's.
-    return settings.model_copy(update={"model": model, "dtype": dtype, "device": device})
+    return placed(settings.model_copy(update={"model": model}), config.learner.dtype, config.learner.device)
 
 
 def _learner_model(config: TrainConfig, engine: Engine | None, world: World) -> tuple[nn.Module, Any]:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 import yaml
 
 from curation.files import atomic_write, file_digest
@@ -36,7 +35,7 @@ from trainer.metrics import MetricsWriter, peak_memory_bytes
 from trainer.policy import TokenSequence
 from trainer.sft import SupervisedLearner, batches, read_pairs, tokenize_pairs
 from trainer.sft_config import SftConfig, WarmStartConfig
-from trainer.weights import add_lora, restore_model, save_model
+from trainer.weights import add_lora, placed, restore_model, save_model
 from verifiers import InputError
 
 if TYPE_CHECKING:
@@ -84,11 +83,9 @@ def run_sft(config: SftConfig, *, console: Console | None = None) -> SftResult:
         folder = config.output / "checkpoints"
         with ExitStack() as stack:
             run = _open(config, recipe, learner, tokenizer, data, console, stack) if world.rank == 0 else None
-            start = world.share(run and (run.checkpoints.latest() or 0))
+            start = world.share(run and run.start)
             if start:
                 _resume(learner, folder, start, data)
-            if run:
-                run.begin(start)
             model.train()
             for step, batch in enumerate(batches(data.learnt, recipe, start), start + 1):
                 began = time.monotonic()
@@ -118,11 +115,8 @@ class _Run:
     checkpoints: Checkpoints
     metrics: MetricsWriter
     reporter: Reporter
-
-    def begin(self, start: int) -> None:
-        """Say where the run goes on."""
-        if start:
-            self.reporter.resumed(start)
+    start: int
+    """Step of the checkpoint that the run goes on from; 0 at the beginning."""
 
     def record(self, row: dict[str, Any], held_out: float | None, *, checkpoint: bool) -> None:
         """Write and show a step, and save it where it is time to."""
@@ -168,7 +162,10 @@ def _open(
             MetricsWriter(config.output, config.loggers, settings, start if start else -1)
         ),
         reporter=stack.enter_context(Reporter(console, recipe.steps)),
+        start=start,
     )
+    if start:
+        run.reporter.resumed(start)
     atomic_write(config.output / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
     return run
 
@@ -200,9 +197,4 @@ def _read_data(config: SftConfig, tokenizer: Any) -> _Data:
 
 
 def _engine_config(config: SftConfig) -> EngineConfig:
-    device, dtype = config.device, config.dtype
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if dtype == "auto":
-        dtype = "bfloat16" if device.startswith("cuda") else "float32"
-    return EngineConfig(model=config.model, device=device, dtype=dtype)
+    return placed(EngineConfig(model=config.model), config.dtype, config.device)

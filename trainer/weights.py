@@ -11,12 +11,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rollout import EngineConfig
 from trainer.config import LoraConfig
 from trainer.sharding import part_like, whole
 from verifiers import InputError
 
 ADAPTER = "adapter"
 """Folder of the adapter's own files in a checkpoint, as peft writes them."""
+
+
+def placed(settings: EngineConfig, dtype: str, device: str) -> EngineConfig:
+    """`settings` of a model to learn. Device `auto` is a GPU where there is one, type `auto` bfloat16 on it.
+
+    On a CPU type `auto` is float32.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype == "auto":
+        dtype = "bfloat16" if device.startswith("cuda") else "float32"
+    return settings.model_copy(update={"dtype": dtype, "device": device})
 
 
 def add_lora(model: nn.Module, config: LoraConfig, seed: int) -> nn.Module:

@@ -15,11 +15,12 @@ from __future__ import annotations
 import random
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.trainer.toy import character_tokenizer, make_model
+from benchmarks.trainer.toy import Lesson, taught_model
 from verifiers import InputError, Problem, Verdict, register
 
 MODULUS = 5
@@ -155,33 +156,12 @@ class SignsVerifier:
 
 
 def warm_model(folder: Path, seed: int) -> Any:
-    """The seed's warm-started model (84k parameters), made once and kept in `folder`."""
-    from transformers import AutoModelForCausalLM
+    """The seed's warm-started model of this task, made once and kept in `folder`."""
 
-    from trainer import WarmStartConfig, warm_start
+    def lessons() -> Iterator[Lesson]:
+        skill = make_pairs(30_000, seed, persistent=0.8, rambling=0.2)
+        habits = make_pairs(10_000, seed + 1000, persistent=PERSISTENT, rambling=RAMBLING)
+        yield skill, {"steps": 600, "batch_size": 32}
+        yield habits, {"steps": 200, "batch_size": 64, "learning_rate": 1e-3}
 
-    if (folder / "model.safetensors").exists():
-        return AutoModelForCausalLM.from_pretrained(folder)
-    tokenizer = character_tokenizer(CHARACTERS, padding_side="left")
-    model = make_model(
-        seed,
-        len(CHARACTERS) + 2,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        max_position_embeddings=256,
-        # Of the order of 1/sqrt(width): with transformers' 0.02 so narrow a model takes long to begin to learn.
-        initializer_range=0.1,
-    )
-    skill = make_pairs(30_000, seed, persistent=0.8, rambling=0.2)
-    habits = make_pairs(10_000, seed + 1000, persistent=PERSISTENT, rambling=RAMBLING)
-    warm_start(model, tokenizer, skill, WarmStartConfig(steps=600, batch_size=32, seed=seed))
-    warm_start(
-        model,
-        tokenizer,
-        habits,
-        WarmStartConfig(steps=200, batch_size=64, learning_rate=1e-3, seed=seed),
-    )
-    tokenizer.save_pretrained(folder)
-    model.save_pretrained(folder)
-    return model
+    return taught_model(folder, seed, CHARACTERS, 256, lessons())

@@ -11,6 +11,7 @@ to slip as often; longer sums need every step right, so pass rates spread widely
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ LONGEST = 9
 SLIPS = 0.15
 """Share of the steps with a wrong total in the manners that are taught."""
 SKILL_STEPS = 1000
+Lesson = tuple[list[tuple[str, str]], dict[str, Any]]
 TRL_DAPO: dict[str, Any] = {
     "use_cpu": True,
     "bf16": False,
@@ -126,38 +128,41 @@ def make_model(seed: int, vocabulary: int, **sizes: Any) -> Any:
 
 
 def warm_model(folder: Path, seed: int) -> Any:
-    """The seed's warm-started model (84k parameters), made once and kept in `folder`."""
+    """The seed's warm-started model of this task, made once and kept in `folder`."""
+
+    def lessons() -> Iterator[Lesson]:
+        skill = make_pairs(60_000, seed, guesses=0.0, rambling=0.1, slips=0.0)
+        manners = make_pairs(10_000, seed + 1000, guesses=0.6, rambling=0.25, slips=SLIPS)
+        yield skill, {"steps": SKILL_STEPS, "batch_size": 64, "schedule": "constant"}
+        yield manners, {"steps": 250, "batch_size": 64, "learning_rate": 1e-3}
+
+    return taught_model(folder, seed, CHARACTERS, 128, lessons())
+
+
+def taught_model(folder: Path, seed: int, characters: str, positions: int, lessons: Iterator[Lesson]) -> Any:
+    """A model of 84k parameters warm-started on one lesson after the other, made once and kept in `folder`.
+
+    `lessons` gives pairs and settings of `WarmStartConfig`, and is not asked where the model is there.
+    """
     from transformers import AutoModelForCausalLM
 
     from trainer import WarmStartConfig, warm_start
 
     if (folder / "model.safetensors").exists():
         return AutoModelForCausalLM.from_pretrained(folder)
-    tokenizer = character_tokenizer(padding_side="left")
+    tokenizer = character_tokenizer(characters, padding_side="left")
     model = make_model(
         seed,
-        len(CHARACTERS) + 2,
+        len(characters) + 2,
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
-        max_position_embeddings=128,
+        max_position_embeddings=positions,
         # Of the order of 1/sqrt(width): with transformers' 0.02 so narrow a model takes long to begin to learn.
         initializer_range=0.1,
     )
-    skill = make_pairs(60_000, seed, guesses=0.0, rambling=0.1, slips=0.0)
-    manners = make_pairs(10_000, seed + 1000, guesses=0.6, rambling=0.25, slips=SLIPS)
-    warm_start(
-        model,
-        tokenizer,
-        skill,
-        WarmStartConfig(steps=SKILL_STEPS, batch_size=64, schedule="constant", seed=seed),
-    )
-    warm_start(
-        model,
-        tokenizer,
-        manners,
-        WarmStartConfig(steps=250, batch_size=64, learning_rate=1e-3, seed=seed),
-    )
+    for pairs, settings in lessons:
+        warm_start(model, tokenizer, pairs, WarmStartConfig(seed=seed, **settings))
     tokenizer.save_pretrained(folder)
     model.save_pretrained(folder)
     return model
