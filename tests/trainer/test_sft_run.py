@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,15 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [{"prompt": f"{n}+{n % 7}=", "response": "#" * (n % 5) + str(n % 10)} for n in range(64)]
     (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in the processes that are killed: sums by other numbers of threads differ in the last digit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def sft_config(start: Path, output: Path, **more: Any) -> SftConfig:
