@@ -188,7 +188,7 @@ class Tree(Single):
 
     def _look(self) -> None:
         """Add up time, memory and number of all processes."""
-        cpu, pages, count = 0, 0, 0
+        cpu, pages, found = 0, 0, []
         for name in os.listdir("/proc"):
             if not name.isdigit() or name in self._not_counted:
                 continue
@@ -199,17 +199,20 @@ class Tree(Single):
                     sizes = file.read().split()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            count += 1
+            found.append(name)
             cpu += sum(map(int, fields[11:15]))
             if len(sizes) > 2:
                 pages += int(sizes[1]) - int(sizes[2])
         self.cpu = max(self.cpu, cpu / _TICK)
         memory = pages * resource.getpagesize()
-        self.memory = max(self.memory, memory)
         if memory > self.limits["memory"]:
-            self.kill("memory")
-        elif count > self.limits["processes"]:
+            # Pages that processes have had in common since a fork were counted for each of them.
+            memory = _shared_out(found) or memory
+        self.memory = max(self.memory, memory)
+        if len(found) > self.limits["processes"]:
             self.kill("processes")
+        elif memory > self.limits["memory"]:
+            self.kill("memory")
 
     def _longest_pause(self) -> float:
         """Seconds after which to look again in any case."""
@@ -221,6 +224,20 @@ def _threads(pid: int) -> int:
         return len(os.listdir(f"/proc/{pid}/task"))
     except FileNotFoundError:
         return 0
+
+
+def _shared_out(processes: list[str]) -> int:
+    """Bytes of memory with no file behind, each page shared out among all that have it; 0 where unknown."""
+    total = 0
+    for name in processes:
+        try:
+            with open(f"/proc/{name}/smaps_rollup", "rb") as file:
+                total += next((int(line.split()[1]) for line in file if line.startswith(b"Pss_Anon:")), 0)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        except OSError:
+            return 0
+    return total * 1024
 
 
 def _free_core() -> int:

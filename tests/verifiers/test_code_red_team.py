@@ -232,5 +232,20 @@ def test_a_tree_of_processes_is_bounded_and_ends() -> None:
         assert len(descendants()) == len(before)
 
 
+def test_memory_that_processes_share_is_counted_once() -> None:
+    source = (
+        "import os, time\nx = bytearray(b'x') * (100 << 20)\nfor _ in range(8):\n"
+        "    if os.fork() == 0:\n        time.sleep(0.2)\n        os._exit(0)\nfor _ in range(8): os.wait()"
+    )
+    try:
+        sandbox = LocalSandbox(1, tier="namespaces")
+    except SandboxError as error:
+        pytest.skip(str(error))
+    with sandbox:
+        run = sandbox.run(Program(source=source), Limits(cpu=5, wall=20, memory=256 << 20, processes=16))
+    assert (run.limit, run.exit_code) == (None, 0), run
+    assert 100 << 20 < run.usage.memory <= 256 << 20
+
+
 def test_nothing_on_the_host_changed() -> None:
     assert not [path for path in ("/tmp/forked", "/tmp/s") if Path(path).exists()]
