@@ -27,6 +27,7 @@ FLAG_NEW_LISTENER = 8
 _GET_ACTION_AVAILABLE = 2
 
 CLONE_THREAD = 0x00010000
+MAP_SHARED_ANONYMOUS = 0x21
 
 _LOAD, _JUMP, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _AND, _RETURN = 0x20, 0x05, 0x15, 0x35, 0x54, 0x06
 
@@ -119,10 +120,17 @@ def single_process_rules(own_pid: int) -> list[Rule]:
     ]
 
 
-def process_tree_rules() -> list[Rule]:
-    """Processes and programs of its own, for compiled languages; namespaces bound what signals reach."""
+def process_tree_rules(refuse: int) -> list[Rule]:
+    """Processes and programs of its own, for compiled languages; namespaces bound what signals reach.
+
+    They come before those of `base_rules`. `refuse` is the action for memory that processes share and no file
+    holds: no count of what is mapped shows all of it, so whoever listens counts what is asked for.
+    """
     new_namespaces = 0x7E020080
-    rules = [Rule("clone", (Condition(0, 0, new_namespaces),), RET_ALLOW)]
+    rules = [
+        Rule("clone", (Condition(0, 0, new_namespaces),), RET_ALLOW),
+        Rule("mmap", (Condition(3, MAP_SHARED_ANONYMOUS, MAP_SHARED_ANONYMOUS),), refuse),
+    ]
     names = "fork vfork execve execveat kill tgkill tkill prlimit64 setpriority socketpair mlock vfork"
     return rules + [Rule(name, (), RET_ALLOW) for name in names.split()]
 

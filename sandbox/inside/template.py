@@ -72,11 +72,11 @@ class Template:
         if self.tier == "landlock" or (self.tier == "namespaces" and landlock.version() >= 4):
             rules = landlock.ruleset(None if self.tier == "namespaces" else _readable(config))
             self.enter_landlock = landlock.enter(linux.own(rules))
-        single = seccomp.single_process_rules(struct.unpack("=I", _ANY_PID)[0])
-        profile = seccomp.process_tree_rules() if self.tools else single
-        allowed = [*seccomp.base_rules(own_root=self.tier == "namespaces"), *profile]
         listens = self.tier != "none" and seccomp.can_listen()
         refuse = seccomp.RET_NOTIFY if listens else seccomp.RET_ERRNO | seccomp.EPERM
+        single = seccomp.single_process_rules(struct.unpack("=I", _ANY_PID)[0])
+        profile = seccomp.process_tree_rules(refuse) if self.tools else single
+        allowed = [*profile, *seccomp.base_rules(own_root=self.tier == "namespaces")]
         self.filter = seccomp.Filter(seccomp.assemble(allowed, refuse), _ANY_PID, listener=listens)
         self.listener = array.array("i", [-1])
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, self.listener)]

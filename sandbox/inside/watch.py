@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import signal
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 THREADS_SECONDS = 0.02
 TREE_SECONDS = 0.005
 _TICK = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Single:
@@ -117,13 +117,16 @@ class Cases(Single):
         self._hear = hear
         self._case = self._case_own = 0
 
-    def allows(self, name: str, caller: int, first: int, clean_up: Callable[[], None]) -> bool:
+    def allows(
+        self, name: str, caller: int, arguments: tuple[int, ...], clean_up: Callable[[], None]
+    ) -> bool:
         """Whether a call that programs are refused is one that this run needs.
 
         The process that forks the cases may fork, and only in the way that makes another process of its kind; a
-        case may do to itself what it may not do to others. `first` is the call's first argument, in the caller's
-        own numbers of processes. Nothing here depends on memory that the caller could change meanwhile.
+        case may do to itself what it may not do to others. The call's first argument is in the caller's own
+        numbers of processes. Nothing here depends on memory that the caller could change meanwhile.
         """
+        first = arguments[0]
         if caller == self.pid:
             if self.hit is not None or not _plain_fork(name, first):
                 return False
@@ -179,6 +182,7 @@ class Tree(Single):
     def __init__(self, limits: dict[str, Any], count_threads: bool, not_counted: tuple[int, ...]) -> None:
         super().__init__(limits, count_threads)
         self._not_counted = {str(pid) for pid in not_counted}
+        self._shared = 0
 
     def begin(self, pid: int) -> None:
         """As of a single process; it is bound to one core."""
@@ -186,28 +190,41 @@ class Tree(Single):
         with contextlib.suppress(ProcessLookupError):
             os.sched_setaffinity(pid, {_free_core()})
 
+    def allows(self, name: str, caller: int, arguments: tuple[int, ...]) -> bool:
+        """Whether a call that programs are refused is one that this run may make: shared memory, up to its limit.
+
+        What was asked for counts until the run ends: it may be in use although no process maps it any more.
+        """
+        if name != "mmap":
+            return False
+        self._shared += -(-arguments[1] // _PAGE) * _PAGE
+        if self._shared > self.limits["memory"]:
+            self.kill("memory")
+        return self.hit is None
+
     def _look(self) -> None:
         """Add up time, memory and number of all processes."""
-        cpu, pages, found = 0, 0, []
+        cpu, own, tables, found = 0, 0, 0, []
         for name in os.listdir("/proc"):
             if not name.isdigit() or name in self._not_counted:
                 continue
             try:
                 with open(f"/proc/{name}/stat", "rb") as file:
                     fields = file.read().rpartition(b")")[2].split()
-                with open(f"/proc/{name}/statm", "rb") as file:
-                    sizes = file.read().split()
+                with open(f"/proc/{name}/status", "rb") as file:
+                    status = file.read()
             except (FileNotFoundError, ProcessLookupError):
                 continue
             found.append(name)
             cpu += sum(map(int, fields[11:15]))
-            if len(sizes) > 2:
-                pages += int(sizes[1]) - int(sizes[2])
+            own += _size(status, b"RssAnon:")
+            tables += _size(status, b"VmPTE:")
         self.cpu = max(self.cpu, cpu / _TICK)
-        memory = pages * resource.getpagesize()
+        others = tables + self._shared
+        memory = own + others
         if memory > self.limits["memory"]:
             # Pages that processes have had in common since a fork were counted for each of them.
-            memory = _shared_out(found) or memory
+            memory = (_shared_out(found) or own) + others
         self.memory = max(self.memory, memory)
         if len(found) > self.limits["processes"]:
             self.kill("processes")
@@ -226,18 +243,24 @@ def _threads(pid: int) -> int:
         return 0
 
 
+def _size(status: bytes, name: bytes) -> int:
+    """Bytes that a line of a file in /proc speaks of; 0 for a process that has just ended."""
+    line = status.partition(b"\n" + name)[2].split(maxsplit=1)
+    return int(line[0]) * 1024 if line else 0
+
+
 def _shared_out(processes: list[str]) -> int:
     """Bytes of memory with no file behind, each page shared out among all that have it; 0 where unknown."""
     total = 0
     for name in processes:
         try:
             with open(f"/proc/{name}/smaps_rollup", "rb") as file:
-                total += next((int(line.split()[1]) for line in file if line.startswith(b"Pss_Anon:")), 0)
+                total += _size(file.read(), b"Pss_Anon:")
         except (FileNotFoundError, ProcessLookupError):
             continue
         except OSError:
             return 0
-    return total * 1024
+    return total
 
 
 def _free_core() -> int:

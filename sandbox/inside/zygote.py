@@ -237,6 +237,8 @@ class Zygote:
 
     def _answer_refused(self, watched: Single, denials: Denials, limits: dict[str, Any]) -> bool:
         """Have a refused call counted and answered; False where there will be no more."""
+        if isinstance(watched, Tree):
+            return denials.answer(watched.allows)
         if not isinstance(watched, Cases):
             return denials.answer()
 
@@ -246,7 +248,9 @@ class Zygote:
                 if self._prepare_scratch(limits):
                     watched.left(used)
 
-        return denials.answer(lambda name, caller, first: watched.allows(name, caller, first, clean_up))
+        return denials.answer(
+            lambda name, caller, arguments: watched.allows(name, caller, arguments, clean_up)
+        )
 
 
 def _used_scratch() -> dict[str, Any]:
