@@ -222,6 +222,8 @@ def curate(
     work_folder = config.output / ".work"
     cache = config.cache or work_folder / "cache"
     with locked(work_folder / "lock"):
+        for leftover in config.output.rglob(".*.tmp"):
+            leftover.unlink()
         work = _Work(work_folder, _inputs_digest(config), console)
         _prepare(config, work, cache)
         if engine is None and config.engine is not None:

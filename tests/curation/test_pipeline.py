@@ -254,8 +254,10 @@ def test_a_run_killed_at_any_instant_ends_with_the_same_bytes_and_pays_once(tmp_
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         kills += 1
+        (tmp_path / "out" / "killed" / "set" / f".data.parquet.{process.pid}.tmp").write_text("half")
         assert kills < 40
     assert kills >= 1
+    assert not list((tmp_path / "out" / "killed").rglob(".*.tmp"))
     for file in ("data.parquet", "lineage.parquet", "card.md", "funnel.json"):
         whole_bytes = (tmp_path / "out" / "whole" / "set" / file).read_bytes()
         assert (tmp_path / "out" / "killed" / "set" / file).read_bytes() == whole_bytes, file

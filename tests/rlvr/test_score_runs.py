@@ -93,7 +93,11 @@ from rlvr.score import ScoreConfig, run_score
 import tests.rlvr.test_score_runs
 source, output, calls = sys.argv[1:]
 config = ScoreConfig(
-    input=Path(source), output=Path(output), workers=2, verifier="counting", options={"path": calls}
+    input=Path(source),
+    output=Path(output),
+    workers=2,
+    verifier="counting",
+    options={"path": calls, "pause": 0.001},
 )
 run_score(config, Console(quiet=True))
 """
@@ -101,11 +105,11 @@ run_score(config, Console(quiet=True))
 
 @pytest.mark.parametrize("name", ["in.jsonl", "in.csv.gz", "in.parquet"])
 def test_no_journalled_verdict_is_given_again_after_a_kill(name: str, tmp_path: Path) -> None:
-    source = make(tmp_path / name, 3000)
+    source = make(tmp_path / name, 1500)
     suffix = "".join(source.suffixes)
     whole, out, calls = tmp_path / f"whole{suffix}", tmp_path / f"out{suffix}", tmp_path / "calls"
     journal = out.with_name(out.name + ".journal")
-    options: dict[str, Any] = {"verifier": "counting", "options": {"path": str(calls)}}
+    options: dict[str, Any] = {"verifier": "counting", "options": {"path": str(calls), "pause": 0.001}}
     expected, _ = score(source, whole, **options)
     running = subprocess.Popen([sys.executable, "-c", SCRIPT, source, out, calls], cwd=ROOT)
     deadline = time.monotonic() + 60
@@ -119,11 +123,11 @@ def test_no_journalled_verdict_is_given_again_after_a_kill(name: str, tmp_path: 
     time.sleep(1)  # for workers that are still busy with their chunk
     calls.unlink()
     summary, _ = score(source, out, **options)
-    assert 0 < summary.resumed < summary.rows == 2940
+    assert 0 < summary.resumed < summary.rows == 1470
     assert (summary.status, summary.agreement) == (expected.status, expected.agreement)
     assert out.read_bytes() == whole.read_bytes()
     again = [line for line in calls.read_text().splitlines() if line.startswith("say")]
-    assert again == [f'say "{n}"' for n in range(3000) if n % 50 != 7][summary.resumed :]
+    assert again == [f'say "{n}"' for n in range(1500) if n % 50 != 7][summary.resumed :]
     assert {path.name for path in tmp_path.iterdir()} == {source.name, "calls"} | {
         name for done in (whole.name, out.name) for name in (done, done + ".rejected.jsonl")
     }

@@ -51,13 +51,15 @@ class Unpicklable(Misbehaving):
 
 @dataclass(frozen=True)
 class Counting(Misbehaving):
-    """As `Misbehaving`, and adds each response that it is given to a file."""
+    """As `Misbehaving`, and adds each response that it is given to a file; takes its time."""
 
     path: str = ""
+    pause: float = 0.0
 
     def verify(self, response: str, problem: Problem | str) -> Verdict:
         with Path(self.path).open("a") as file:
             file.write(response + "\n")
+        time.sleep(self.pause)
         return super().verify(response, problem)
 
 
