@@ -19,20 +19,13 @@ from benchmarks.trainer.ablation import (
     HYPOTHESES,
     LADDER,
     LEFT_OUT,
-    collect,
+    VARIANTS,
     result_of,
     rung_settings,
 )
-from benchmarks.trainer.ablation_report import (
-    COLUMNS,
-    Hypothesis,
-    compare,
-    cost_of_same_accuracy,
-    holm,
-    judge,
-    print_hypotheses,
-    report,
-)
+from benchmarks.trainer.ablation_report import COLUMNS, cost_of_same_accuracy, report
+from benchmarks.trainer.kept import collect
+from benchmarks.trainer.paired import Hypothesis, compare, holm, judge, print_hypotheses
 from benchmarks.trainer.signs import Puzzle, SignsVerifier, make_puzzle, read_prompt, respond
 from trainer import TrainConfig
 from verifiers import VerifierPool
@@ -201,7 +194,7 @@ def test_a_difference_that_goes_the_other_way_is_said_to() -> None:
     printed = StringIO()
     for sign in (+1, -1):
         judged = judge({0: first, 1: second}, [Hypothesis(0, 1, "mean", sign, "moves")])
-        print_hypotheses(judged, ["before", "after"], Console(file=printed, width=120))
+        print_hypotheses(judged, {(0, 1): "after"}, COLUMNS, Console(file=printed, width=120))
     verdicts = [line.rpartition(": ")[2] for line in printed.getvalue().splitlines() if "after" in line]
     assert verdicts == ["significant, the other way", "significant"]
 
@@ -256,7 +249,7 @@ def test_the_report_judges_what_is_kept_in_the_folder(tmp_path: Path) -> None:
     console = Console(file=printed, width=120)
     report(
         tmp_path,
-        collect(tmp_path),
+        collect(tmp_path, VARIANTS, kind="rung"),
         [title for title, _ in LADDER],
         [part for part, _ in LEFT_OUT],
         HYPOTHESES,
