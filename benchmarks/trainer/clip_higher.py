@@ -52,6 +52,7 @@ from curation.statistics import pass_at_k
 
 ARMS: tuple[tuple[str, float], ...] = (("0.2 (symmetric)", 0.2), ("0.28 (clip-higher)", 0.28), ("none", 1e9))
 """Upper bounds: title and `clip_high`."""
+TITLES = [title for title, _ in ARMS]
 PAIRS = {(0, 1): "0.28 - 0.2", (0, 2): "none - 0.2", (1, 2): "none - 0.28"}
 GROUP = 16
 FINAL = 5
@@ -189,20 +190,22 @@ def entropy_at(result: Result, levels: Sequence[float]) -> float:
     return float(np.mean(np.interp(reached, steps, result["entropies"])))
 
 
-def report(folder: Path, console: Console) -> None:
-    """Print the tables of the seeds that all arms have, write them as JSON, and draw the curves."""
-    titles = [title for title, _ in ARMS]
-    found = with_matched_entropy(collect(folder, len(ARMS), kind="arm"))
-    print_means(found, titles, COLUMNS, console)
+def report(folder: Path, found: Runs, console: Console) -> None:
+    """Print the tables of these runs, and write them as JSON."""
+    print_means(found, TITLES, COLUMNS, console)
     judged = judge(found, HYPOTHESES)
     print_hypotheses(judged, PAIRS, COLUMNS, console)
     explored = print_differences(found, PAIRS, COLUMNS, console)
     written = {
-        "runs": dict(zip(titles, found.values(), strict=True)),
+        "runs": dict(zip(TITLES, found.values(), strict=True)),
         "hypotheses": judged,
         "differences": explored,
     }
     (folder / "clip_higher.json").write_text(json.dumps(written, indent=1))
+
+
+def plot_arms(path: Path, found: Runs) -> None:
+    """What the arms' policies do over the steps."""
     arms = tuple(range(len(ARMS)))
     panels = (
         Panel("avg@16 over all prompts", arms, "accuracies"),
@@ -210,7 +213,7 @@ def report(folder: Path, console: Console) -> None:
         Panel("entropy (nats)", arms, "entropies", is_share=False),
         Panel("share of tokens at the upper bound", arms, "clips"),
     )
-    plot(folder / "clip_higher.png", found, titles, panels)
+    plot(path, found, TITLES, panels)
 
 
 def main() -> None:
@@ -235,7 +238,9 @@ def main() -> None:
                 f"seed {seed}: {title}: final {result['final']:.3f}, entropy {result['entropy']:.3f}, "
                 f"at upper bound {result['clipped']:.4f}, {result['cpu_seconds']:.0f} CPU-s"
             )
-    report(options.output, console)
+    found = with_matched_entropy(collect(options.output, len(ARMS), kind="arm"))
+    report(options.output, found, console)
+    plot_arms(options.output / "clip_higher.png", found)
 
 
 if __name__ == "__main__":
