@@ -1,6 +1,6 @@
 """Clip-higher where the clip binds: does the symmetric clip hold rare right answers back, as the paper says?
 
-    python -m benchmarks.trainer.clip_higher OUTPUT [--seeds 0 1 ... 15] [--steps 30] [--report]
+    python -m benchmarks.trainer.clip_higher OUTPUT [--seeds 0 1 ... 15] [--steps 30] [--report] [--follow-up]
 
 Section 3.1 of DAPO (Yu et al. 2025): with ratios clipped at 1.2, a token of probability 0.01 comes to 0.012 at
 most in the updates on a rollout, while one of 0.9 is never held back. So exploration is lost and entropy
@@ -14,6 +14,8 @@ the same prompts.
 The regime was chosen by symmetric runs of one seed alone (100, in no table): of those that learnt steadily, that
 with the largest share of tokens at the upper bound. `HYPOTHESES` were written down before any run with another
 bound. Seeds differ in the model, the right answers and all sampling; Holm's correction is over the hypotheses.
+With `--follow-up` those two that came closest on seeds 0 to 15 are put to seeds of their own, without the bracket;
+it needs an OUTPUT of its own.
 
 A finished run is kept as a small file and a stopped one goes on, so the command may be stopped at any time;
 `--report` prints the tables of what is there. It also writes `clip_higher.json`, and `clip_higher.png`, for
@@ -79,6 +81,9 @@ HYPOTHESES = (
     Hypothesis(0, 1, "distinct", +1, "more than one way stays alive"),
     Hypothesis(0, 1, "rare", +1, "rare right answers grow faster"),
 )
+FOLLOW_UP = tuple(item for item in HYPOTHESES if item.metric in ("rare", "matched"))
+"""Named after the table of the first seeds and before any run of `FOLLOW_UP_SEEDS`."""
+SEEDS, FOLLOW_UP_SEEDS = range(16), range(16, 36)
 
 
 def arm_settings(arm: int) -> dict[str, Any]:
@@ -190,14 +195,16 @@ def entropy_at(result: Result, levels: Sequence[float]) -> float:
     return float(np.mean(np.interp(reached, steps, result["entropies"])))
 
 
-def report(folder: Path, found: Runs, console: Console) -> None:
-    """Print the tables of these runs, and write them as JSON."""
-    print_means(found, TITLES, COLUMNS, console)
-    judged = judge(found, HYPOTHESES)
-    print_hypotheses(judged, PAIRS, COLUMNS, console)
-    explored = print_differences(found, PAIRS, COLUMNS, console)
+def report(folder: Path, found: Runs, hypotheses: Sequence[Hypothesis], console: Console) -> None:
+    """Print the tables of these runs, of all arms or of the first two, and write them as JSON."""
+    titles = TITLES[: len(found)]
+    pairs = {pair: title for pair, title in PAIRS.items() if max(pair) < len(found)}
+    print_means(found, titles, COLUMNS, console)
+    judged = judge(found, hypotheses)
+    print_hypotheses(judged, pairs, COLUMNS, console)
+    explored = print_differences(found, pairs, COLUMNS, console)
     written = {
-        "runs": dict(zip(TITLES, found.values(), strict=True)),
+        "runs": dict(zip(titles, found.values(), strict=True)),
         "hypotheses": judged,
         "differences": explored,
     }
@@ -206,7 +213,7 @@ def report(folder: Path, found: Runs, console: Console) -> None:
 
 def plot_arms(path: Path, found: Runs) -> None:
     """What the arms' policies do over the steps."""
-    arms = tuple(range(len(ARMS)))
+    arms = tuple(found)
     panels = (
         Panel("avg@16 over all prompts", arms, "accuracies"),
         Panel("pass@8 over all prompts", arms, "passes"),
@@ -224,22 +231,26 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("output", type=Path)
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(16)))
+    parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--report", action="store_true", help="only print what is there")
+    parser.add_argument("--follow-up", action="store_true", help="the first two arms on seeds of their own")
     options = parser.parse_args()
     if find_spec("matplotlib") is None:
         sys.exit("the picture needs matplotlib: `pip install matplotlib`")
     console = Console() if sys.stdout.isatty() else Console(width=120)
-    for seed in () if options.report else options.seeds:
-        for arm, (title, _) in enumerate(ARMS):
+    hypotheses, seeds, arms = (
+        (FOLLOW_UP, FOLLOW_UP_SEEDS, 2) if options.follow_up else (HYPOTHESES, SEEDS, len(ARMS))
+    )
+    for seed in () if options.report else options.seeds or seeds:
+        for arm, (title, _) in enumerate(ARMS[:arms]):
             result = run(options.output, arm, seed, options.steps)
             console.print(
                 f"seed {seed}: {title}: final {result['final']:.3f}, entropy {result['entropy']:.3f}, "
                 f"at upper bound {result['clipped']:.4f}, {result['cpu_seconds']:.0f} CPU-s"
             )
-    found = with_matched_entropy(collect(options.output, len(ARMS), kind="arm"))
-    report(options.output, found, console)
+    found = with_matched_entropy(collect(options.output, arms, kind="arm"))
+    report(options.output, found, hypotheses, console)
     plot_arms(options.output / "clip_higher.png", found)
 
 

@@ -34,11 +34,11 @@ def kept_result(
 
 
 def collect(folder: Path, variants: int, *, kind: str) -> dict[int, dict[int, Result]]:
-    """All finished runs: by variant, then by seed."""
+    """The finished runs of the first `variants`: by variant, then by seed."""
     found: dict[int, dict[int, Result]] = {variant: {} for variant in range(variants)}
-    for path in sorted(folder.glob(f"{kind}-*-seed-*.json")):
-        _, variant, _, seed = path.stem.split("-")
-        found[int(variant)][int(seed)] = json.loads(path.read_text())
+    for variant in found:
+        for path in sorted(folder.glob(f"{kind}-{variant}-seed-*.json")):
+            found[variant][int(path.stem.rpartition("-")[2])] = json.loads(path.read_text())
     return found
 
 

@@ -164,10 +164,11 @@ def print_differences(
     for (before, after), title in pairs.items():
         items = [item for column in columns if (item := compare(found, before, after, column))]
         explored += items
-        for start in range(0, len(items), 2):
-            texts = (_difference_text(item, columns) for item in items[start : start + 2])
-            line = f"  {title if start == 0 else '':{width}}{''.join(f'{text:42}' for text in texts)}"
-            console.print(line.rstrip())
+        texts = [_difference_text(item, columns) for item in items]
+        cell = max(map(len, texts), default=0) + 2
+        for start in range(0, len(texts), 2):
+            line = "".join(f"{text:{cell}}" for text in texts[start : start + 2])
+            console.print(f"  {title if start == 0 else '':{width}}{line}".rstrip())
     return explored
 
 

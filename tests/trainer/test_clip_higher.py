@@ -16,8 +16,11 @@ from benchmarks.trainer import habit
 from benchmarks.trainer.clip_higher import (
     ARMS,
     COLUMNS,
+    FOLLOW_UP,
+    FOLLOW_UP_SEEDS,
     HYPOTHESES,
     PAIRS,
+    SEEDS,
     arm_settings,
     entropy_at,
     figures_of,
@@ -72,6 +75,8 @@ def test_arms_differ_in_the_upper_bound_alone(tmp_path: Path) -> None:
 def test_every_hypothesis_compares_clip_higher_with_the_symmetric_clip() -> None:
     assert {(item.before, item.after) for item in HYPOTHESES} == {(0, 1)} <= set(PAIRS)
     assert {item.metric for item in HYPOTHESES} <= set(COLUMNS)
+    assert set(FOLLOW_UP) < set(HYPOTHESES)
+    assert not set(SEEDS) & set(FOLLOW_UP_SEEDS)
 
 
 def test_figures_count_right_answers_and_those_that_are_not_the_habit() -> None:
@@ -144,7 +149,7 @@ def test_the_report_judges_the_seeds_that_all_arms_have(tmp_path: Path) -> None:
             (tmp_path / f"arm-{arm}-seed-{seed}.json").write_text(json.dumps(kept))
     printed = StringIO()
     found = with_matched_entropy(collect(tmp_path, len(ARMS), kind="arm"))
-    report(tmp_path, found, Console(file=printed, width=120))
+    report(tmp_path, found, HYPOTHESES, Console(file=printed, width=120))
     written = json.loads((tmp_path / "clip_higher.json").read_text())
     verdicts = {item["metric"]: item["p_holm"] < 0.05 for item in written["hypotheses"]}
     assert verdicts == {item.metric: item.metric in ("entropy", "matched") for item in HYPOTHESES}
