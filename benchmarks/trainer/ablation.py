@@ -20,10 +20,7 @@ matplotlib is needed (`pip install matplotlib`).
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,7 +29,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from benchmarks.trainer.ablation_report import Hypothesis, Result, plot, report
+from benchmarks.trainer.ablation_report import plot_ladder, report
+from benchmarks.trainer.kept import collect, kept_result, metric_rows
+from benchmarks.trainer.paired import Hypothesis, Result
 from benchmarks.trainer.signs import (
     CHARACTERS,
     MAX_TOKENS,
@@ -56,6 +55,7 @@ LEFT_OUT: tuple[tuple[str, dict[str, dict[str, Any]]], ...] = (
     ("token-level loss", {"objective": {"aggregation": "sequence_mean"}}),
 )
 """What takes a part out of DAPO; without dynamic sampling it is the rung before the last."""
+VARIANTS = len(LADDER) + len(LEFT_OUT)
 HYPOTHESES = (
     Hypothesis(0, 1, "mean", +1, "long responses are the reliable ones; cut ones unpunished, they spread"),
     Hypothesis(1, 2, "entropy", +1, "rare tokens may grow faster, so entropy falls less"),
@@ -100,34 +100,34 @@ def name_of(rung: int) -> str:
 
 def run(folder: Path, rung: int, seed: int, steps: int) -> Result:
     """The result of one rung with one seed: read where it is there, otherwise by a run (which goes on)."""
+
+    def result(output: Path) -> dict[str, Any]:
+        train_rung(folder, output, rung, seed, steps)
+        wasted = [wasted_in(path) for path in sorted((output / "rollouts").glob("step-*.parquet"))]
+        return result_of(metric_rows(output), wasted, steps)
+
+    return kept_result(folder, rung, seed, result, kind="rung")
+
+
+def train_rung(folder: Path, output: Path, rung: int, seed: int, steps: int) -> None:
+    """Train one rung with one seed in `output`; the warm-started model is kept in `folder`."""
     from rollout.transformers_engine import TransformersEngine
     from trainer import TrainConfig, train
     from trainer.sampler import SamplingError
 
-    kept = folder / f"rung-{rung}-seed-{seed}.json"
-    if kept.exists():
-        found: Result = json.loads(kept.read_text())
-        return found
-    model = warm_model(folder / "warm", WARM_SEED)
-    output = folder / f"rung-{rung}-seed-{seed}"
-    began = time.process_time()
     settings = {**rung_settings(rung), "output": output, "steps": steps, "seed": seed}
     try:
         train(
             TrainConfig.model_validate(settings),
-            engine=TransformersEngine(model, character_tokenizer(CHARACTERS)),
+            engine=TransformersEngine(
+                warm_model(folder / "warm", WARM_SEED), character_tokenizer(CHARACTERS)
+            ),
             problems=make_problems(4000, seed, "train"),
             eval_sets={"held-out": make_problems(HELD_OUT, 0, "test")},
         )
     except SamplingError as error:
         # Hardly a group is mixed any more. The run stays where it is; the report says how often that was.
         print(f"seed {seed}: {name_of(rung)}: {error}", file=sys.stderr)
-    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    wasted = [wasted_in(path) for path in sorted((output / "rollouts").glob("step-*.parquet"))]
-    result = {**result_of(rows, wasted, steps), "cpu_seconds": time.process_time() - began}
-    kept.write_text(json.dumps(result))
-    shutil.rmtree(output)
-    return result
 
 
 def wasted_in(path: Path) -> float:
@@ -168,15 +168,6 @@ def result_of(rows: Sequence[Mapping[str, Any]], wasted: Sequence[float], steps:
     }
 
 
-def collect(folder: Path) -> dict[int, dict[int, Result]]:
-    """All finished runs: by rung, then by seed."""
-    found: dict[int, dict[int, Result]] = {rung: {} for rung in range(len(LADDER) + len(LEFT_OUT))}
-    for path in sorted(folder.glob("rung-*-seed-*.json")):
-        _, rung, _, seed = path.stem.split("-")
-        found[int(rung)][int(seed)] = json.loads(path.read_text())
-    return found
-
-
 def main() -> None:
     import torch
 
@@ -193,7 +184,7 @@ def main() -> None:
     if find_spec("matplotlib") is None:
         sys.exit("the picture needs matplotlib: `pip install matplotlib`")
     console = Console() if sys.stdout.isatty() else Console(width=120)
-    rungs = range(len(LADDER) + (len(LEFT_OUT) if options.left_out else 0))
+    rungs = range(VARIANTS if options.left_out else len(LADDER))
     for seed in () if options.report else options.seeds:
         for rung in rungs:
             result = run(options.output, rung, seed, options.steps)
@@ -201,9 +192,9 @@ def main() -> None:
                 f"seed {seed}: {name_of(rung)}: final {result['final']:.3f}, entropy {result['entropy']:.3f}, "
                 f"truncated {result['truncated']:.3f}, {result['cpu_seconds']:.0f} CPU-s"
             )
-    found, titles = collect(options.output), [title for title, _ in LADDER]
+    found, titles = collect(options.output, VARIANTS, kind="rung"), [title for title, _ in LADDER]
     report(options.output, found, titles, [part for part, _ in LEFT_OUT], HYPOTHESES, console)
-    plot(options.output / "ablation.png", found, titles)
+    plot_ladder(options.output / "ablation.png", found, titles)
 
 
 if __name__ == "__main__":
