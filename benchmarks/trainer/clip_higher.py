@@ -1,6 +1,7 @@
 """Clip-higher where the clip binds: does the symmetric clip hold rare right answers back, as the paper says?
 
-    python -m benchmarks.trainer.clip_higher OUTPUT [--seeds 0 1 ... 15] [--steps 30] [--report] [--follow-up]
+    python -m benchmarks.trainer.clip_higher OUTPUT [--seeds 0 1 ... 15] [--steps 30] [--report]
+        [--follow-up | --confirm]
 
 Section 3.1 of DAPO (Yu et al. 2025): with ratios clipped at 1.2, a token of probability 0.01 comes to 0.012 at
 most in the updates on a rollout, while one of 0.9 is never held back. So exploration is lost and entropy
@@ -15,7 +16,7 @@ The regime was chosen by symmetric runs of one seed alone (100, in no table): of
 with the largest share of tokens at the upper bound. `HYPOTHESES` were written down before any run with another
 bound. Seeds differ in the model, the right answers and all sampling; Holm's correction is over the hypotheses.
 With `--follow-up` those two that came closest on seeds 0 to 15 are put to seeds of their own, without the bracket;
-it needs an OUTPUT of its own.
+with `--confirm` the one that came closest in both tables is put to 48 others. Each needs an OUTPUT of its own.
 
 A finished run is kept as a small file and a stopped one goes on, so the command may be stopped at any time;
 `--report` prints the tables of what is there. It also writes `clip_higher.json`, and `clip_higher.png`, for
@@ -83,7 +84,9 @@ HYPOTHESES = (
 )
 FOLLOW_UP = tuple(item for item in HYPOTHESES if item.metric in ("rare", "matched"))
 """Named after the table of the first seeds and before any run of `FOLLOW_UP_SEEDS`."""
-SEEDS, FOLLOW_UP_SEEDS = range(16), range(16, 36)
+CONFIRM = tuple(item for item in HYPOTHESES if item.metric == "rare")
+"""Named after the tables of the first seeds and of the follow-up, before any run of `CONFIRM_SEEDS`."""
+SEEDS, FOLLOW_UP_SEEDS, CONFIRM_SEEDS = range(16), range(16, 36), range(36, 84)
 
 
 def arm_settings(arm: int) -> dict[str, Any]:
@@ -234,13 +237,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--report", action="store_true", help="only print what is there")
-    parser.add_argument("--follow-up", action="store_true", help="the first two arms on seeds of their own")
+    looks = parser.add_mutually_exclusive_group()
+    looks.add_argument("--follow-up", action="store_true", help="the first two arms on seeds of their own")
+    looks.add_argument("--confirm", action="store_true", help="one hypothesis on 48 further seeds")
     options = parser.parse_args()
     if find_spec("matplotlib") is None:
         sys.exit("the picture needs matplotlib: `pip install matplotlib`")
     console = Console() if sys.stdout.isatty() else Console(width=120)
     hypotheses, seeds, arms = (
-        (FOLLOW_UP, FOLLOW_UP_SEEDS, 2) if options.follow_up else (HYPOTHESES, SEEDS, len(ARMS))
+        (FOLLOW_UP, FOLLOW_UP_SEEDS, 2)
+        if options.follow_up
+        else (CONFIRM, CONFIRM_SEEDS, 2)
+        if options.confirm
+        else (HYPOTHESES, SEEDS, len(ARMS))
     )
     for seed in () if options.report else options.seeds or seeds:
         for arm, (title, _) in enumerate(ARMS[:arms]):
