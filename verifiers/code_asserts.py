@@ -62,8 +62,10 @@ def plain_asserts(tests: AssertTests) -> tuple[str, list[PlainAssert]] | None:
     called: set[str] = set()
     try:
         trees, prefix = list(map(parse, tests.tests)), _completed(tests.prefix)[1]
-        entry_point = tests.entry_point or _sole_builtin(trees, [prefix])
-        read = _Reader([prefix, *trees], entry_point)
+        theirs, *names = map(_names, (prefix, *trees))
+        own = theirs.bound.union(*(each.bound for each in names))
+        entry_point = tests.entry_point or _sole_builtin(trees, names, own)
+        read = _Reader(own, entry_point)
         for index, tree in enumerate(trees):
             before = len(found)
             for name, check in read.asserts(index, tree):
@@ -71,7 +73,7 @@ def plain_asserts(tests: AssertTests) -> tuple[str, list[PlainAssert]] | None:
                 found.append(check)
             if len(found) == before:
                 return None
-        foreign = set() if called == {entry_point} else _defined(prefix) | _NOT_THE_PROGRAMS
+        foreign = set() if called == {entry_point} else theirs.bound | _NOT_THE_PROGRAMS
         # A helper of the tests is theirs, whatever the program has of that name.
         foreign |= {node.name for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)}
         bases = {re.split(r"[(.]", name)[0] for name in called}
@@ -85,11 +87,11 @@ def plain_asserts(tests: AssertTests) -> tuple[str, list[PlainAssert]] | None:
 class _Reader:
     """Finds the asserts of tests, and what they say of one call each."""
 
-    def __init__(self, trees: list[ast.Module], entry_point: str | None) -> None:
+    def __init__(self, own: set[str], entry_point: str | None) -> None:
+        """`own` are the names that the tests bind."""
         self._entry_point = entry_point
-        own = {entry_point}.union(*map(_defined, trees))
         # What the tests call `sorted` is Python's, unless they say otherwise.
-        self._redefined = {name for name in NAMES if name in own or "*" in own}
+        self._redefined = {name for name in NAMES if name in own or name == entry_point or "*" in own}
 
     def asserts(self, index: int, tree: ast.Module) -> Iterator[tuple[str, PlainAssert]]:
         """The asserts of one test with the names that they call."""
@@ -182,7 +184,7 @@ class _Reader:
             return constant(node)
 
     def _refuse_redefined(self, node: ast.expr) -> None:
-        if self._redefined & {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}:
+        if self._redefined and self._redefined & _names(node).loaded:
             raise NotPlainError
 
 
@@ -209,19 +211,28 @@ def _singleton(value: object) -> Any:
     raise NotPlainError
 
 
-def _defined(tree: ast.Module) -> set[str]:
-    """Names that a source binds anywhere."""
-    bound: set[str] = set()
+class _Names(NamedTuple):
+    """Names that a source binds anywhere, and those that it uses."""
+
+    bound: set[str]
+    loaded: set[str]
+
+
+def _names(tree: ast.AST) -> _Names:
+    names = _Names(set(), set())
     for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            bound.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            bound.add(node.id)
+        if isinstance(node, ast.Name):
+            if isinstance(node.ctx, ast.Load):
+                names.loaded.add(node.id)
+            elif isinstance(node.ctx, ast.Store):
+                names.bound.add(node.id)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.bound.add(node.name)
         elif isinstance(node, ast.arg):
-            bound.add(node.arg)
+            names.bound.add(node.arg)
         elif isinstance(node, (ast.Import, ast.ImportFrom)) and not _imports_math(node):
-            bound |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-    return bound
+            names.bound.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+    return names
 
 
 def complete(prefix: str) -> str:
@@ -233,7 +244,7 @@ def _completed(prefix: str) -> tuple[str, ast.Module]:
     for candidate in (prefix, f"{prefix.rstrip()}\n    pass\n"):
         try:
             return candidate, parse(candidate)
-        except SyntaxError:
+        except (SyntaxError, ValueError):
             continue
     return "", ast.Module([], [])
 
@@ -248,20 +259,16 @@ def entry_point_of(tests: AssertTests) -> str | None:
     if tests.entry_point is not None:
         return tests.entry_point
     try:
-        others = [_completed(source)[1] for source in (tests.prefix, tests.setup)]
-        return _sole_builtin(list(map(parse, tests.tests)), others)
+        trees = list(map(parse, tests.tests))
+        names = list(map(_names, trees))
+        others = [_names(_completed(source)[1]) for source in (tests.prefix, tests.setup)]
+        return _sole_builtin(trees, names, set().union(*(each.bound for each in (*others, *names))))
     except (SyntaxError, ValueError, RecursionError):
         return None
 
 
-def _sole_builtin(trees: list[ast.Module], others: list[ast.Module]) -> str | None:
-    own = set().union(*map(_defined, (*others, *trees)))
-    loaded = {
-        node.id
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-    } - own
+def _sole_builtin(trees: list[ast.Module], names: list[_Names], own: set[str]) -> str | None:
+    loaded = set().union(*(each.loaded for each in names)) - own
     if not loaded <= _NOT_THE_PROGRAMS:
         return None
     candidates = [_tested_names(tree) & loaded for tree in trees]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sandbox.inside import codec
 from verifiers import Problem
 from verifiers.code import CodeVerifier
-from verifiers.code_asserts import entry_point_of, equal, plain_asserts
+from verifiers.code_asserts import complete, entry_point_of, equal, plain_asserts
 from verifiers.code_tests import AssertTests
 
 leaves = (
@@ -186,3 +186,9 @@ def test_a_program_may_redefine_a_builtin_that_is_asked_for(verifier: CodeVerifi
     problem = Problem(id="p", tests=[test])
     assert verifier.verify("```python\ndef sum(a, b): return a * b\n```", problem).correct
     assert not verifier.verify("```python\ndef sum(a, b): return a + b\n```", problem).correct
+
+
+def test_a_prefix_that_is_no_python_is_left_out() -> None:
+    tests = AssertTests(tests=("assert f(1) == 2",), prefix="\0", entry_point="f")
+    assert plain_asserts(tests) is not None
+    assert complete(tests.prefix) == ""
