@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 
+from .syntax import parse
 from .types import Suite
 
 
@@ -19,7 +20,7 @@ def _free_names(sources: tuple[str, ...]) -> tuple[str, ...] | None:
     bound: set[str] = set()
     for source in sources:
         try:
-            tree = ast.parse(source)
+            tree = parse(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
         for node in ast.walk(tree):

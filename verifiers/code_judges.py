@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from sandbox.syntax import parse
 from sandbox.types import Call, CallResult, Execution, Limits, Program, Raised, Sandbox, Suite
-from verifiers.code_asserts import LiteralAssert, complete, entry_point_of, literal_asserts
+from verifiers.code_asserts import PlainAssert, complete, entry_point_of, plain_asserts
 from verifiers.code_compare import same_output, same_value
+from verifiers.code_expressions import NotPlainError
 from verifiers.code_extract import assemblies
 from verifiers.code_tests import (
     AssertTests,
@@ -87,17 +89,24 @@ def _judge_calls(code: str, tests: CallTests, sandbox: Sandbox, limits: Limits, 
 def _judge_asserts(
     code: str, tests: AssertTests, sandbox: Sandbox, limits: Limits, stop_early: bool
 ) -> Outcome:
-    literal = literal_asserts(tests)
-    if literal is None:
+    plain = plain_asserts(tests)
+    if plain is None:
         return _judge_suite(code, tests, _assert_suite(tests), sandbox, limits, stop_early)
-    entry_point, asserts = literal
-    checks = [
-        _Check(each.test, each.call, functools.partial(_assert_difference, check=each)) for each in asserts
-    ]
+    entry_point, asserts = plain
+    undecided: set[int] = set()
+
+    def difference(result: CallResult, check: PlainAssert) -> str | None:
+        try:
+            return _assert_difference(result, check)
+        except NotPlainError:
+            undecided.add(result.index)
+            return "returned what the tests alone can judge"
+
+    checks = [_Check(each.test, each.call, functools.partial(difference, check=each)) for each in asserts]
     longest = max(len(repr(each.expected)) for each in asserts)
     outcome = _judge_checks(code, tests, entry_point, checks, longest, sandbox, limits, stop_early)
-    if outcome.method == "load" and tests.prefix:
-        # The prefix may be at fault, and only the tests' own process knows.
+    if undecided or (outcome.method == "load" and tests.prefix):
+        # Only the tests' own process knows an object of the program's, and whether the prefix is at fault.
         return _judge_suite(code, tests, _assert_suite(tests), sandbox, limits, stop_early)
     return outcome
 
@@ -144,11 +153,13 @@ def _judge_checks(
     return Outcome(min(passed, total - 1), total, method, detail, run.tier, run.events)
 
 
-def _assert_difference(result: CallResult, check: LiteralAssert) -> str | None:
+def _assert_difference(result: CallResult, check: PlainAssert) -> str | None:
     if result.raised is not None:
         return f"raised {_one_line(result.raised)}"
     if check.holds(result.value):
         return None
+    if check.relation == "holds":
+        return f"returned {_short(result.value)}, and not so that {_short(check.expected)}"
     wanted = {"==": "", "is": "the object "}.get(check.relation, "something with the truth value ")
     return f"returned {_short(result.value)} instead of {wanted}{_short(check.expected)}"
 
@@ -248,7 +259,7 @@ def _assert_suite(tests: AssertTests) -> Suite:
 def _unittest_suite(tests: UnittestTests) -> Suite:
     methods = [
         (definition.name, method.name)
-        for definition in ast.parse(tests.source).body
+        for definition in parse(tests.source).body
         if isinstance(definition, ast.ClassDef)
         for method in definition.body
         if isinstance(method, ast.FunctionDef) and method.name.startswith("test")

@@ -10,6 +10,7 @@ what a second of one core is enough for follows from it.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import statistics
@@ -39,14 +40,24 @@ CALLS = Problem(
     },
 )
 ASSERTS = Problem(id="asserts", tests=[f"assert f([{n}, 1]) == {sorted([1, n])}" for n in range(5)])
-EXPRESSIONS = Problem(id="expressions", tests=[f"assert f([{n}, 1]) == sorted([1, {n}])" for n in range(5)])
+OWN_PROCESS = Problem(id="own", tests=[f"x = [{n}, 1]\nassert f(x) == sorted(x)" for n in range(5)])
 STDIO = Problem(id="stdio", tests={"tests": [{"stdin": f"{n}\n", "stdout": f"{n}\n"} for n in range(5)]})
+
+
+def _expressions(first: int) -> Problem:
+    """Asserts with an expression in each; what they expect is worked out once per problem."""
+    tests = [f"assert f([{n}, 1]) == sorted([1, {n}])" for n in range(first, first + 5)]
+    return Problem(id=f"expressions {first}", tests=tests)
+
+
+EXPRESSIONS = _expressions(0)
 
 
 def rows() -> dict[str, Callable[[], Any]]:
     """What is timed, by name."""
     sandbox = LocalSandbox(1)
     verifier = CodeVerifier(sandbox=sandbox)
+    first = itertools.count(5, 5)
     empty, heavy = Program(source="pass"), Program(source="import numpy\nprint(numpy.arange(3).sum())")
     found: dict[str, Callable[[], Any]] = {
         "bare python -c pass": lambda: _python("pass"),
@@ -54,6 +65,8 @@ def rows() -> dict[str, Callable[[], Any]]:
         "sandbox: five calls": lambda: verifier.verify(RESPONSE, CALLS),
         "sandbox: five asserts": lambda: verifier.verify(RESPONSE, ASSERTS),
         "sandbox: five asserts, expressions": lambda: verifier.verify(RESPONSE, EXPRESSIONS),
+        "  ... of a problem never seen before": lambda: verifier.verify(RESPONSE, _expressions(next(first))),
+        "sandbox: five asserts, own process": lambda: verifier.verify(RESPONSE, OWN_PROCESS),
         "sandbox: five stdio tests": lambda: verifier.verify("```python\nprint(input())\n```", STDIO),
         "bare python -c 'import numpy'": lambda: _python("import numpy"),
         "sandbox: a numpy program": lambda: sandbox.run(heavy),

@@ -88,6 +88,13 @@ def _module(sources: list[str], name: str) -> tuple[types.ModuleType, types.Code
     return module, code
 
 
+def forget() -> None:
+    """Leave nothing of the modules that were executed here."""
+    for name in ("solution", "__main__"):
+        sys.modules.pop(name, None)
+    linecache.cache.pop(FILE_NAME, None)
+
+
 def _compile(sources: list[str]) -> tuple[str, types.CodeType]:
     first: Exception | None = None
     for source in sources:

@@ -147,7 +147,9 @@ def test_verdicts(sandbox: FusionSandbox) -> None:
     assert verifier.verify("```python\ndef f(x): return x\n```", problem).status == "incorrect"
     literal = Problem(id="l", tests=["assert f([2, 1]) == [1, 2]"])
     assert verifier.verify("```python\ndef f(x): return sorted(x)\n```", literal).correct
-    asserts = Problem(id="a", tests=["assert f([2, 1]) == sorted([1, 2])"])
+    expression = Problem(id="e", tests=["assert f([2, 1]) == sorted([1, 2])"])
+    assert verifier.verify("```python\ndef f(x): return sorted(x)\n```", expression).correct
+    asserts = Problem(id="a", tests=["x = [2, 1]\nassert f(x) == sorted(x)"])
     assert verifier.verify("```python\ndef f(x): return sorted(x)\n```", asserts).status == "error"
 
 

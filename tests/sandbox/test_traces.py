@@ -108,3 +108,16 @@ def test_the_interpreter_is_out_of_reach(sandbox: LocalSandbox) -> None:
 
 def test_nothing_is_written_on_the_host() -> None:
     assert not [name for name in ("/dev/shm/x", "/tmp/f0") if Path(name).exists()]
+
+
+def test_nothing_is_seen_of_what_warmed_the_interpreter_up(sandbox: LocalSandbox) -> None:
+    source = (
+        "import linecache, sys\n"
+        "names = [n for n in globals() if n[0] != '_']\n"
+        "print(list(linecache.cache), 'solution' in sys.modules, sys.argv, names)\n"
+        "print(type(open).__name__, type(open._open).__name__, sys.stdin.read(), sys.stdout.tell())\n"
+    )
+    run = sandbox.run(Program(source=source, stdin="in"), QUICK)
+    first, second = run.stdout.splitlines()
+    assert first == "['solution.py'] False ['solution.py'] ['linecache', 'sys']", run
+    assert second == f"_Open builtin_function_or_method in {len(first) + 1}"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sandbox.inside import codec
 from verifiers import Problem
 from verifiers.code import CodeVerifier
-from verifiers.code_asserts import entry_point_of, equal, literal_asserts
+from verifiers.code_asserts import complete, entry_point_of, equal, plain_asserts
 from verifiers.code_tests import AssertTests
 
 leaves = (
@@ -65,7 +65,7 @@ def test_keys_that_collide_are_looked_up_and_never_stored() -> None:
     assert not equal(colliding, {n: n for n in range(1, 30_000)})
 
 
-LITERAL = [
+PLAIN = [
     ("assert f(1) == 2", [("==", 2)]),
     ("assert 2 == f(1), 'so'", [("==", 2)]),
     ("assert f(-1, x={1: {2}}) is None\nassert not f()", [("is", None), ("bool", False)]),
@@ -73,37 +73,48 @@ LITERAL = [
         "METADATA = {'a': 1}\ndef check(c):\n    'doc'\n    assert c(1)\n    assert True\ncheck(f)",
         [("bool", True)],
     ),
+    ("assert f(3 * 19, [0] * 2) == sorted([2, 1])", [("==", [1, 2])]),
+    ("import math\nassert f(1) == math.floor(2.5)", [("==", 2)]),
+    (
+        "def check(c):\n    import math\n    assert c(2) == {n: n ** 2 for n in range(2)}\ncheck(f)",
+        [("==", {0: 0, 1: 1})],
+    ),
 ]
-NOT_LITERAL = [
-    "assert f(1) == g(2)", "assert f(f(1)) == 1", "assert sorted(f(1)) == [1]", "x = 1\nassert f(x) == 1",
-    "assert f(1) < 2", "assert f(*[1]) == 2", "assert f(1) is 2", "for i in range(3): assert f(i) == i",
-    "import math\nassert f(1) == 2", "def check(c):\n    assert c(1) == 1", "assert True",
+NOT_PLAIN = [
+    "assert f(1) == g(2)", "assert f(f(1)) == 1", "x = 1\nassert f(x) == 1",
+    "assert f(*[1]) == 2", "assert f(1) is 2", "for i in range(3): assert f(i) == i",
+    "import random\nassert f(1) == 2", "from x import math\nassert f(1) == math.floor(2.5)",
+    "import os as math\nassert f(1) == 2", "def check(c):\n    assert c(1) == 1", "assert True",
     "def check(c):\n    assert c(1) == 1\ncheck(f(1))", "def check(c):\n    assert c(1) == 1\ncheck(a.b.c)",
     "def check(c):\n    x = 1\n    assert c(1) == x\ncheck(f)", "assert f(1) == 1\nassert g(1) == 1",
-    "assert f(1) == 2 == 2", "assert f.g(1) == 2", "assert len(f(1)) == 2",
+    "assert f(1) == 2 == 2", "assert f.g(1) == 2", "assert f(1) == list({1, 2})", "assert f(1) == 10 ** 10 ** 10",
+    "assert 2 > 1 or f(1)", "assert [f(n) for n in (1, 2)]", "assert f(1).real == 1",
+    "assert sorted(f(1), key=len)",
+    "def sorted(x): return 0\ndef check(c):\n    assert c(1) == sorted([1])\ncheck(f)",
+    "def check(len):\n    assert len(1) == len([1])\ncheck(f)", "assert f(1) == int", "assert f(1) == 1 / 0",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("source", "relations"), LITERAL)
-def test_calls_against_literals_are_read(source: str, relations: list[tuple[str, Any]]) -> None:
-    found = literal_asserts(AssertTests(tests=(source,)))
+@pytest.mark.parametrize(("source", "relations"), PLAIN)
+def test_calls_against_plain_values_are_read(source: str, relations: list[tuple[str, Any]]) -> None:
+    found = plain_asserts(AssertTests(tests=(source,)))
     assert found is not None
     assert found[0] == "f"
     assert [(each.relation, each.expected) for each in found[1]] == relations
 
 
-@pytest.mark.parametrize("source", NOT_LITERAL)
+@pytest.mark.parametrize("source", NOT_PLAIN)
 def test_whatever_is_more_than_that_is_left_to_the_tests_own_process(source: str) -> None:
     ast.parse(source)
-    assert literal_asserts(AssertTests(tests=(source,))) is None
+    assert plain_asserts(AssertTests(tests=(source,))) is None
 
 
 def test_a_method_is_bound_once_for_all_asserts(verifier: CodeVerifier) -> None:
     """As in the tests themselves: what a call leaves in the instance is there for the next."""
     check = "def check(c):\n    assert c(n=1) == 1\n    assert c(n=1) == 2\ncheck(Solution().f)"
     tests = AssertTests(tests=(check,), prefix="from math import *\n", entry_point="Solution().f")
-    assert literal_asserts(tests) is not None
-    assert literal_asserts(tests.model_copy(update={"entry_point": None})) is None
+    assert plain_asserts(tests) is not None
+    assert plain_asserts(tests.model_copy(update={"entry_point": None})) is None
     source = "class Solution:\n    k = 0\n    def f(self, n):\n        self.k += n\n        return self.k\n"
     problem = Problem(id="p", tests=tests.model_dump(mode="json"))
     assert verifier.verify(f"```python\n{source}```", problem).correct
@@ -113,10 +124,10 @@ def test_a_method_is_bound_once_for_all_asserts(verifier: CodeVerifier) -> None:
 
 
 def test_names_of_the_tests_own_are_no_entry_points() -> None:
-    assert literal_asserts(AssertTests(tests=("assert f(1) == 2",), prefix="def f(x): return 2")) is None
-    assert literal_asserts(AssertTests(tests=("assert f(1) == 2",), setup="f = int")) is None
+    assert plain_asserts(AssertTests(tests=("assert f(1) == 2",), prefix="def f(x): return 2")) is None
+    assert plain_asserts(AssertTests(tests=("assert f(1) == 2",), setup="f = int")) is None
     prefixed = AssertTests(tests=("assert f(1) == 2",), prefix="def f(x):\n", entry_point="f")
-    assert literal_asserts(prefixed) is not None
+    assert plain_asserts(prefixed) is not None
 
 
 @pytest.mark.parametrize(
@@ -165,7 +176,7 @@ def test_both_ways_to_judge_asserts_agree(
     tests = ["assert f(1) == [1, 1]", "assert f(2) == [2, 2]"]
     if own_process:
         tests = [f"assert True if f else None\n{test}" for test in tests]
-    assert (literal_asserts(AssertTests(tests=tuple(tests))) is None) == own_process
+    assert (plain_asserts(AssertTests(tests=tuple(tests))) is None) == own_process
     verdict = verifier.verify(f"```python\n{source}\n```", Problem(id="p", tests=tests))
     assert verdict.reward == reward, verdict
 
@@ -175,3 +186,9 @@ def test_a_program_may_redefine_a_builtin_that_is_asked_for(verifier: CodeVerifi
     problem = Problem(id="p", tests=[test])
     assert verifier.verify("```python\ndef sum(a, b): return a * b\n```", problem).correct
     assert not verifier.verify("```python\ndef sum(a, b): return a + b\n```", problem).correct
+
+
+def test_a_prefix_that_is_no_python_is_left_out() -> None:
+    tests = AssertTests(tests=("assert f(1) == 2",), prefix="\0", entry_point="f")
+    assert plain_asserts(tests) is not None
+    assert complete(tests.prefix) == ""
