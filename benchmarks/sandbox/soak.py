@@ -31,8 +31,8 @@ CALLS = Problem(
         "cases": [{"args": [[n, 1]], "expected": sorted([n, 1])} for n in range(5)],
     },
 )
-# Not literal: the tests have a process of their own.
-ASSERTS = Problem(id="asserts", tests=[f"assert f([{n}, 1]) == sorted([1, {n}])" for n in range(2)])
+# More than asserts: the tests have a process of their own.
+ASSERTS = Problem(id="asserts", tests=[f"x = [{n}, 1]\nassert f(x) == sorted(x)" for n in range(2)])
 STDIO = Problem(
     id="stdio",
     tests={
