@@ -12,18 +12,13 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
-from verifiers.math.evaluate import (
-    Evaluator,
-    NotExactError,
-    NotNumericError,
-    OutOfDomainError,
-    TooLargeError,
-    exact,
-)
+from verifiers.math.evaluate import Evaluator
 from verifiers.math.evidence import evidence
+from verifiers.math.exact import exact
 from verifiers.math.points import branch_points, breaks, integer_points, more_points, points
 from verifiers.math.proof import proves_equal
 from verifiers.math.syntax import Call, Node, Num, Sym, variables, walk
+from verifiers.math.work import NotExactError, NotNumericError, OutOfDomainError, TooLargeError
 
 _ENOUGH = 4
 _TOLERANCE = 1e-46

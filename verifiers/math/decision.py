@@ -12,12 +12,11 @@ from fractions import Fraction
 from verifiers.math import compare
 from verifiers.math.counting import number_word
 from verifiers.math.dates import same_date, same_time, time_of
-from verifiers.math.evaluate import ExhaustedError, start_budget
 from verifiers.math.evidence import evidence
+from verifiers.math.naming import PARAMETERS
 from verifiers.math.normalisation import canonical_latex, squeezed
 from verifiers.math.numbers import parse_rational, rounds_to
 from verifiers.math.parser import UnparsedError, parse
-from verifiers.math.shapes import PARAMETERS
 from verifiers.math.structures import Decider, Outcome
 from verifiers.math.syntax import Node, Num, Relation, Sym, substitute, variables, walk
 from verifiers.math.text import (
@@ -37,6 +36,7 @@ from verifiers.math.text import (
     yes_or_no,
 )
 from verifiers.math.values import Options
+from verifiers.math.work import ExhaustedError, start_budget
 
 __all__ = ["UNREADABLE", "Options", "Outcome", "decide"]
 

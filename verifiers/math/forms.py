@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from verifiers.math.shapes import is_scalar, name_in
+from verifiers.math.naming import name_in
+from verifiers.math.shapes import is_scalar
 from verifiers.math.syntax import (
     Call,
     Group,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from verifiers.math.compare import negated, numeric_order, same_value
-from verifiers.math.evaluate import NotNumericError
 from verifiers.math.syntax import (
     Call,
     Group,
@@ -19,6 +18,7 @@ from verifiers.math.syntax import (
     Sym,
     variables,
 )
+from verifiers.math.work import NotNumericError
 
 INFINITY = Sym("\\infty")
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}

@@ -8,16 +8,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from verifiers.math import compare
-from verifiers.math.shapes import (
-    CONTRADICTION,
-    Named,
-    approximates,
-    arbitrary_constants,
-    is_scalar,
-    letters_of,
-    name_in,
-    same_name,
-)
+from verifiers.math.naming import CONTRADICTION, Named, arbitrary_constants, letters_of, name_in, same_name
+from verifiers.math.shapes import approximates, is_scalar
 from verifiers.math.syntax import (
     Call,
     Logic,

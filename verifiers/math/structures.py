@@ -8,27 +8,27 @@ from dataclasses import dataclass
 from verifiers.math import compare
 from verifiers.math.evidence import evidence
 from verifiers.math.forms import common_forms
+from verifiers.math.matrices import matrix_cells, mentions_matrix, vector_entries
+from verifiers.math.naming import (
+    CONTRADICTION,
+    PARAMETERS,
+    indexed_roots,
+    is_derivative_sign,
+    name_in,
+    same_name,
+    value_of,
+)
 from verifiers.math.realsets import NoSetError, is_infinite, real_set, same_set
 from verifiers.math.relations import RESTATING, Relations
 from verifiers.math.shapes import (
-    CONTRADICTION,
-    PARAMETERS,
     closed_form,
     expand_pm,
     has_pm,
-    indexed_roots,
     is_computation,
-    is_derivative_sign,
     is_list,
     items_of,
-    matrix_cells,
-    mentions_matrix,
-    name_in,
-    same_name,
     shows_approximation,
     unwrap,
-    value_of,
-    vector_entries,
     without_declaration,
 )
 from verifiers.math.syntax import (

@@ -9,16 +9,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from verifiers.math import compare
-from verifiers.math.evaluate import NotExactError, NotNumericError, TooLargeError, exact
+from verifiers.math.exact import exact
+from verifiers.math.naming import arbitrary_constants, periodic_parameters, same_symbol
 from verifiers.math.numbers import rounds_to
-from verifiers.math.shapes import (
-    arbitrary_constants,
-    only_units,
-    periodic_parameters,
-    ratio_terms,
-    same_symbol,
-    split_quantity,
-)
+from verifiers.math.shapes import only_units, ratio_terms, split_quantity
 from verifiers.math.syntax import (
     Based,
     Call,
@@ -31,6 +25,7 @@ from verifiers.math.syntax import (
     variables,
 )
 from verifiers.math.units import convert
+from verifiers.math.work import NotExactError, NotNumericError, TooLargeError
 
 
 @dataclass(frozen=True, slots=True)
