@@ -121,6 +121,40 @@ _FACTOR_AFTER = re.compile(
 )
 
 
+_ASKED = re.compile(r"[\s$)]*\?")
+_BOUND = re.compile(
+    r"(?i)(?P<words>\b(?:at (?:least|most)|no (?:more|less|fewer|greater|smaller) than))[\s$:]*$"
+    r"|(?:(?<!no )\b(?:more|less|fewer|greater|smaller|larger) than(?: or equal to)?|\bbetween\b[^.\n]{1,30}\band"
+    r"|\b(?:over|under|above|below|(?<!add )(?<!adds )(?<!added )(?<!sum )(?<!sums )up to|exceeds?"
+    r"|nearly|almost))[\s$:]*$"
+    r"|(?P<sign>\\(?:le|ge|leq|geq|leqslant|geqslant)(?![A-Za-z])|[≤≥])[\s${]*$"
+)
+_REQUIRED = re.compile(
+    r"(?i)\b(?:must|needs?|needed|requires?|required|ha(?:s|ve|d) to|should|can|could|will)\b"
+)
+_EXTREME = re.compile(
+    r"(?i)\b(?:max\w*|min\w*|largest|greatest|highest|biggest|smallest|least|lowest|most|best|bound\w*|equality"
+    r"|attain\w*|achiev\w*|supremum|infimum)\b"
+)
+_CONTEXT = 400
+
+
+def _bounds(text: str, start: int) -> bool:
+    """Whether what stands before a box makes its value a bound: "at most", "more than", x <= .
+
+    "She must score at least 9" says what is needed, and an inequality says its end where the text speaks of a
+    greatest or least value.
+    """
+    found = _BOUND.search(text, max(0, start - 60), start)
+    if found is None:
+        return False
+    context = text[max(0, start - _CONTEXT) : start]
+    if found["sign"]:
+        return not _EXTREME.search(context + text[start : start + _CONTEXT])
+    clause = re.split(r"[.!?\n]\s", context)[-1]
+    return not (found["words"] and _REQUIRED.search(clause))
+
+
 def last_boxes(text: str) -> Extraction | None:
     """The last box, with those that it continues: "\\boxed{2} and \\boxed{3}" is one answer of two parts."""
     boxes = find_boxes(text)
@@ -141,6 +175,10 @@ def last_boxes(text: str) -> Extraction | None:
     before, behind = text[max(0, group[0].start - 40) : group[0].start], group[-1].end
     if _NEGATED.search(before) or DENIED_AFTER.match(text, behind) or retracted(text, behind):
         return Extraction(None, "boxed", "the box is denied")
+    if _ASKED.match(text, behind):
+        return Extraction(None, "boxed", "the box is part of a question")
+    if _bounds(text, group[0].start):
+        return Extraction(None, "boxed", "the box is a bound of the answer")
     inside = (_OPENED.search(before) and _GOES_ON.match(text, behind)) or (
         _MINUS_BEFORE.search(before) and _EQUALS_AFTER.match(text, behind)
     )

@@ -99,10 +99,15 @@ _STATES = re.compile(
     r"(?i)(?:[=≈:：]|\b(?:is|are|was|were|be|been|equals?|equal to|remains?|becomes?|costs?|has|have|had|gets?"
     r"|got|earns?|earned|makes?|made|needs?|needed|takes?|took|pays?|paid|spends?|spent|saves?|saved|sells?|sold"
     r"|buys?|bought|eats?|ate|reads?|uses?|used|receives?|received|leaves?|left|contains?|holds?|weighs?"
-    r"|travels?|travel?led|walks?|walked|runs?|ran|drives?|drove|works?|worked|requires?|produces?|produced"
-    r"|raised?|raises|collects?|collected|(?:it|there|that|here|what)'s|est|sont|co[uû]te|reste|ist|sind|kostet|es|son|cuesta"
-    r"|é|è|sono|custa|равно|равен|равна)|是|为|為|有|等于|得|剩|は|यह)"
-    r"\s*(?:now |only |just |about |approximately |exactly |roughly |around |a total of |actually |also |to )*"
+    r"|(?:(?:is )?(?:travel|driv|mov|walk|runn|fly|go)ing|flies|flew|goes|moves?|moved) at"
+    r"|(?:travels?|travel?led|walks?|walked|runs?|ran|drives?|drove)(?: at)?|works?|worked|requires?|produces?|produced"
+    r"|raised?|raises|collects?|collected|(?:it|there|that|here|what)'s|est|sont|co[uû]te|reste|ist|sind|kostet|es"
+    r"|son|cuesta|é|è|sono|custa|равно|равен|равна)|是|为|為|有|等于|得|剩|は|यह)"
+    r"\s*(?:now |only |just |about |approximately |exactly |roughly |around |actually |also |to "
+    r"|(?:him|her|them|us|me|you|it) "
+    r"|at an? (?:\w+ )?(?:speed|rate|velocity|price|cost) of |an? (?:\w+ )?"
+    r"(?:total|sum|average|mean|profit|loss|gain|speed|rate|distance|length|height|width|depth|area|volume|weight|mass"
+    r"|cost|price|score|income|salary|discount|tip|perimeter|probability|value|balance|surplus) of )*"
     r"[\s$(\\[£€¥]*$"
 )
 _OPENS = re.compile(r"[\s$(\\[£€¥*_`>-]*$")
@@ -118,6 +123,14 @@ _CLOCK = re.compile(r"\d:\d\d")
 _AT = re.compile(r"(?i)\b(?:at|by|until)\s*$")
 
 
+_QUESTION = re.compile(r"(?i)\b(?:what|how (?:much|many|long|far|old)|which|who|find|determine)\b[^.?!]*\?")
+_NARRATED = re.compile(r"(?i)\b(?:had|started with|began with|starts with|begins with)\s*[\s$£€]*$")
+_WENT_ON = re.compile(
+    r"(?i)\b(?:and|but|then)\s+(?:then |later |he |she |they )?"
+    r"(?:[a-z]+ed|ate|gave|lost|sold|bought|spent|took|got|found|lent|gives?|loses?|sells?|buys?|spends?|takes?|gets?|finds?|eats?)\b"
+)
+
+
 def stated(text: str, start: int, end: int) -> bool:
     """Whether the value at text[start:end] is stated as the result, and not taken back behind."""
     before, after = text[max(0, start - 400) : start], text[end : end + 400]
@@ -127,7 +140,14 @@ def stated(text: str, start: int, end: int) -> bool:
     stop = _STOP.search(after)
     rest, following = (after[: stop.start()], after[stop.start() :]) if stop else (after, "")
     lead = sentence[clauses[-1] :] if clauses else sentence
-    if (stop is not None and stop[0].startswith("?")) or _COMPARED.search(rest):
+    if (
+        (stop is not None and stop[0].startswith("?"))
+        or _COMPARED.search(rest)
+        or _QUESTION.search(following)
+    ):
+        return False
+    if _NARRATED.search(lead) and _WENT_ON.search(rest):
+        # What somebody had at first: "Tom had 5 apples and ate some."
         return False
     if (
         _UNSOUND.search(lead)

@@ -133,6 +133,8 @@ def _in_words(ours: str, theirs: str) -> Outcome | None:
     if numbered[0] is not None and numbered[1] is not None:
         same = numbered[0] == numbered[1]
         return Outcome(same, "choices", "the same statements" if same else "other statements")
+    if {plain(ours).lower(), plain(theirs).lower()} in ({"t", "true"}, {"f", "false"}):
+        return Outcome(True, "phrase", "the same truth value")
     meaning = synonym(ours), synonym(theirs)
     if meaning[0] is not None and meaning[0] == meaning[1]:
         return Outcome(True, "phrase", f"both say {meaning[0]}")

@@ -50,11 +50,13 @@ _PHRASE = re.compile(
     r"|\b(?:correct|right)\s+(?:option|choice)\s*(?:is\b\s*:?|:)|^[ \t]*A:"
     r"|^\W*(?:final )?answer[ \t]+(?=[\d$\\(-])|^[ \t>*_#-]*(?:final )?result[ \t*_]*:"
     r"|^[ \t*_#]*(?:final )?answer[ \t*_]*$"
-    r"|\br[ée]ponse\s*(?:est\b)?\s*:?|\brespuesta\s*(?:(?:correcta )?es\b)?\s*:?"
+    r"|\br[ée]ponse\s*(?:(?:correcte |finale |exacte )?est\b)?\s*:?"
+    r"|\brespuesta\s*(?:(?:correcta |final )?es\b)?\s*:?"
     r"|\bantwort\s*(?:(?:ist|lautet)\b)?\s*:?"
-    r"|\brisposta\s*(?:è\b)?\s*:?|\bresposta\s*(?:é\b)?\s*:?|\bответ\s*[:—–-]"
+    r"|\brisposta\s*(?:(?:corretta |finale |esatta )?è\b)?\s*:?"
+    r"|\bresposta\s*(?:(?:correta |certa |final )?é\b)?\s*:?|\bответ\s*[:—–-]"
     r"|答案(?:是|为|為)?\s*[:：]?(?:选\s*(?=[A-J]))?|故?选\s*[:：]?\s*(?=[A-J])|答え\s*(?:は|[:：])|정답\s*(?:은|[:：])"
-    r"|답\s*(?:은|[:：])|उत्तर\s*(?:है|[:：])|(?:الجواب|الإجابة)\s*(?:هو|هي|[:：])?",
+    r"|답\s*(?:은|[:：])|उत्तर\s*(?:है|[:：]|(?=\S+\s+है))|(?:الجواب|الإجابة)\s*(?:هو|هي|[:：])?",
     re.IGNORECASE | re.MULTILINE,
 )
 _OPTION = re.compile(

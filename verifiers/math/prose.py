@@ -15,6 +15,7 @@ from verifiers.math.normalisation import canonical_latex
 from verifiers.math.numbers import parse_rational
 from verifiers.math.parser import LONGEST, UnparsedError, parse
 from verifiers.math.text import choice, choices, plain, synonym, without_qualifier, yes_or_no
+from verifiers.math.units import convert, parse_unit
 
 
 def last_of(matches: Iterator[re.Match[str]]) -> re.Match[str] | None:
@@ -29,7 +30,9 @@ _DENIED = re.compile(
 _UNSURE = re.compile(
     r"(?i)\b(?:not sure|unsure|depends|maybe|perhaps|possibly|(?:might|could) (?:also )?be(?= [$\d\\])|I guess)"
 )
-_SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s+(?=[A-Z\"\\[(])|\s*$)|。|[!?]\s*$")
+_ASKS = re.compile(r"^[^.!?]*(?:\.\d[^.!?]*)?[?？][\s\"')$]*$")
+_SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s+(?=[A-Z\"\\[(])|\s*$)|[。।]|[!?]\s*$")
+_COPULA_BEHIND = re.compile(r"\s*(?:हैं?|です|である|입니다|이다)[\s।。.]*$")
 _CONTRAST = re.compile(r",?\s+(?:and not|not|non|nicht|rather than|instead of)\s|不是")
 _CLAUSE = re.compile(
     r"[,;]?\s+(?:because|since|as|which|due to|so|(?<!given )by|given that|per|after)\s"
@@ -56,8 +59,12 @@ def answer_of_sentence(rest: str, rule: str, position: int, *, predicate: bool =
     if rest.endswith("}") and rest.count("{") < rest.count("}"):
         # The end of a JSON object.
         rest = rest[:-1].strip().strip('"')
+    if not rest.isascii():
+        rest = _COPULA_BEHIND.sub("", rest)
     if _UNSURE.search(rest):
         return Extraction(None, rule, "the sentence hedges", position)
+    if _ASKS.search(rest):
+        return Extraction(None, rule, "the sentence asks instead of answering", position)
     if _DENIED.search(rest):
         return Extraction(None, rule, "the sentence denies instead of answering", position)
     if contrast := _CONTRAST.search(rest):
@@ -245,7 +252,9 @@ def last_value(text: str) -> Extraction | None:
                 if stated(tail, start, number.end())
                 else Extraction(None, "last_math", "nothing states the last equation as the answer")
             )
-        chunk = _CHUNK.match(tail, number.end())
+        if (quantity := _compound(tail, number)) is not None:
+            start, value = quantity
+        chunk = _CHUNK.match(tail, start + len(value))
         if chunk is not None and readable(value + chunk.group()):
             # 25π and 3√2 are no 25 and 3.
             value += chunk.group()
@@ -256,14 +265,57 @@ def last_value(text: str) -> Extraction | None:
         start, value = listed, tail[listed:end].strip()
         if not _OF_SEVERAL.search(tail, max(0, start - 60), start):
             return Extraction(None, rule, "the last value is one of several numbers in a row")
-    if _modified(tail, start, end) or not stated(tail, start, end):
+    if _modified(tail, start, end) or _is_conversion(tail, start, end) or not stated(tail, start, end):
         return Extraction(None, rule, "nothing states the last value as the answer")
     return Extraction(value, rule)
+
+
+_MEASURED = re.compile(r"(?<![\w.,])\$?\d[\d,.]*\s+([A-Za-z]+),?\s+(?:and\s+)?$")
+_UNIT = re.compile(r"\s*([A-Za-z]+)")
+
+
+def _compound(text: str, number: re.Match[str]) -> tuple[int, str] | None:
+    """Start and text of "2 hours and 30 minutes", whose last number is only a part of it."""
+    start = max(0, number.start() - 60)
+    first, second = _MEASURED.search(text[start : number.start()]), _UNIT.match(text, number.end())
+    if first is None or second is None:
+        return None
+    units = [parse_unit(name[1]) for name in (first, second)]
+    if not units[0] or not units[1] or units[0] == units[1] or convert(units[0])[0] != convert(units[1])[0]:
+        return None
+    start += first.start()
+    return start, text[start : second.end()]
+
+
+_ONE_OF = re.compile(r"(?i)\b(?:an?|one|1|each|every|per)\s+([a-z]+)")
+_CALENDAR = {("day", "year"): (365, 366), ("week", "year"): (52,), ("day", "month"): (28, 29, 30, 31)}
+
+
+def _is_conversion(text: str, start: int, end: int) -> bool:
+    """Whether a value only says how many of one unit another has: "there are 60 minutes in an hour"."""
+    value, counted = parse_rational(text[start:end].strip()), _UNIT.match(text, end)
+    if value is None or counted is None or not (small := parse_unit(counted[1])):
+        return False
+    sentence = text[max(0, text.rfind(".", 0, start) + 1) : start] + text[counted.end() :].partition(".")[0]
+    for found in _ONE_OF.finditer(sentence):
+        large = parse_unit(found[1])
+        if large is None or len(large) != 1 or large == small:
+            continue
+        (dimension, factor), (wanted, whole) = convert(small), convert(large)
+        if dimension == wanted and value * factor == whole:
+            return True
+        if len(small) == 1 and value in _CALENDAR.get((small[0][0], large[0][0]), ()):
+            return True
+    return False
 
 
 _EQUALS = re.compile(r"[=][\s$]*$")
 # A word of an equation: signs and numbers, and letters that stand alone.
 _TERM = re.compile(r"(?:[^A-Za-z]|(?<![A-Za-z])[A-Za-z](?![A-Za-z]))+")
+
+_EARLIER = re.compile(
+    r"(?<![\w=])(?P<equation>(?P<name>[A-Za-z])\s*=\s*[^\s=,;:A-Za-z]+)\s*(?:,\s*and|\band|,)\s*$"
+)
 
 
 def _equation_said(text: str, start: int, value: str) -> str | None:
@@ -277,7 +329,16 @@ def _equation_said(text: str, start: int, value: str) -> str | None:
             break
         terms.insert(0, word)
     equation = " ".join([*terms, value])
-    return equation if len(terms) > 1 and readable(equation) else None
+    if len(terms) < 2 or not readable(equation):
+        return None
+    named = {terms[0]}
+    rest = lead.replace("$", " ").rstrip()
+    rest = rest[: rest.rindex(terms[0], 0, rest.rindex("="))] if len(terms) == 2 else ""
+    while (earlier := _EARLIER.search(rest)) is not None and earlier["name"] not in named:
+        # "x = 5 and y = -3" is one answer of two parts.
+        named.add(earlier["name"])
+        equation, rest = f"{earlier['equation']}, {equation}", rest[: earlier.start()] + " and "
+    return equation
 
 
 def _formula_said(text: str, number: re.Match[str]) -> str | None:
