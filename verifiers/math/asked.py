@@ -31,7 +31,7 @@ _EXPAND = re.compile(
 def missed_form(problem: Problem | str, answer: str, gold: str) -> Form | None:
     """The form that is asked for and that an answer of the gold's value does not have, or None."""
     text = "" if isinstance(problem, str) else _question(problem)
-    asked = asked_form(text)
+    asked = asked_form(text) if text else None
     if asked is None and (text.strip() or gold.count("(") < 2):
         return None
     try:

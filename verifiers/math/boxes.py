@@ -90,6 +90,7 @@ _NEGATED = re.compile(
 DENIED_AFTER = re.compile(
     r"(?i)[\s$).]*(?:\\text\s*\{\s*)?(?:(?:is|was|would be)\s+(?:wrong|incorrect|false|rejected|extraneous"
     r"|impossible|invalid|too (?:small|large|big)|not\s+(?:the|correct|right|a|an|true|valid|possible)\b)"
+    r"|is what\b[^.\n]{0,60}\b(?:would|might|could|thinks?|thought|says?|said|claims?|naive)\b"
     r"|(?:is|was) (?:only |just |merely )?(?:my |an? |the )?(?:first |initial |wild )?"
     r"(?:guess|(?:upper|lower) bound)\b"
     r"|(?:does(?:n't| not)) (?:work|satisfy|hold)|fails\b)"
@@ -129,6 +130,11 @@ _BOUND = re.compile(
     r"|nearly|almost))[\s$:]*$"
     r"|(?P<sign>\\(?:le|ge|leq|geq|leqslant|geqslant)(?![A-Za-z])|[≤≥])[\s${]*$"
 )
+_BOUND_ENDS = (
+    "least", "most", "than", "equal to", "and", "over", "under", "above", "below", "up to", "exceed", "exceeds",
+    "nearly", "almost", "\\le", "\\ge", "\\leq", "\\geq", "\\leqslant", "\\geqslant", "≤", "≥",
+)  # fmt: skip
+"""What any text that `_BOUND` matches ends with."""
 _REQUIRED = re.compile(
     r"(?i)\b(?:must|needs?|needed|requires?|required|ha(?:s|ve|d) to|should|can|could|will)\b"
 )
@@ -145,7 +151,8 @@ def _bounds(text: str, start: int) -> bool:
     "She must score at least 9" says what is needed, and an inequality says its end where the text speaks of a
     greatest or least value.
     """
-    found = _BOUND.search(text, max(0, start - 60), start)
+    before = text[max(0, start - 60) : start].rstrip(" \t\n$:{")
+    found = _BOUND.search(before) if before.endswith(_BOUND_ENDS) else None
     if found is None:
         return False
     context = text[max(0, start - _CONTEXT) : start]

@@ -199,6 +199,9 @@ def _same_stepped(left: Node, right: Node, names: list[str], *, degree_is_unit: 
     generator = random.Random(5)
     limits = (12, 12, 12, 12, 60, 60, 60, 60, 300, 300, 300, 2000, 2000, 2000, 10**6, 10**6)
     whole = [{name: Fraction(generator.randint(1, limit)) for name in names} for limit in limits]
+    if len(names) == 1:
+        # Squares, cubes and powers of two are where roots and logarithms of whole numbers jump.
+        whole += [{names[0]: Fraction(number)} for number in (1, 2, 3, 4, 8, 9, 16, 25, 27, 32, 36, 64, 100)]
     if set(names) & _REAL_LETTERS:
         # A letter that usually stands for a real number is tried between the whole numbers as well.
         whole += [

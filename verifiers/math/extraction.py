@@ -55,8 +55,10 @@ _PHRASE = re.compile(
     r"|\bantwort\s*(?:(?:ist|lautet)\b)?\s*:?"
     r"|\brisposta\s*(?:(?:corretta |finale |esatta )?è\b)?\s*:?"
     r"|\bresposta\s*(?:(?:correta |certa |final )?é\b)?\s*:?|\bответ\s*[:—–-]"
-    r"|答案(?:是|为|為)?\s*[:：]?(?:选\s*(?=[A-J]))?|故?选\s*[:：]?\s*(?=[A-J])|答え\s*(?:は|[:：])|정답\s*(?:은|[:：])"
-    r"|답\s*(?:은|[:：])|उत्तर\s*(?:है|[:：]|(?=\S+\s+है))|(?:الجواب|الإجابة)\s*(?:هو|هي|[:：])?",
+    r"|答案(?:是|为|為)?\s*[:：]?(?:选项?\s*(?=[A-J]))?|故?选\s*[:：]?\s*(?=[A-J])|答え\s*(?:は|[:：])|정답\s*(?:은|[:：])"
+    r"|\bsvaret\s+(?:är|er)\b|\bantwoord\s*(?:is\b|:)|\bodpowied[źz]\s*(?:to\b|:)|\bcevap\s*:"
+    r"|đáp án\s*(?:là|:)|คำตอบ\s*(?:คือ|:)|\bjawaban(?:nya)?\s*(?:adalah\b|:)"
+    r"|답\s*(?:은|[:：])|उत्तर\s*(?:है|[:：]|(?=\S+\s+है))|(?:الجواب|الإجابة)(?:\s+الصحيحة?)?\s*(?:هو|هي|[:：])?",
     re.IGNORECASE | re.MULTILINE,
 )
 _OPTION = re.compile(
@@ -68,6 +70,7 @@ _OPTION = re.compile(
 _PHRASE_WORDS = (
     "answer", "result", "solution", "root", "zero", "option", "choice", "ans:", "ans.", "ans ", "ponse",
     "respuesta", "antwort", "risposta", "resposta", "ответ", "答", "选", "답", "उत्तर", "الجواب", "الإجابة",
+    "svaret", "antwoord", "odpowied", "cevap", "đáp án", "คำตอบ", "jawaban",
 )  # fmt: skip
 _LINE = re.compile(r"^[ \t]*A:", re.IGNORECASE | re.MULTILINE)
 _COLON = re.compile(r"\banswer\s*:", re.IGNORECASE)

@@ -126,7 +126,7 @@ def _beside(node: Node, other: Node) -> Node:
     if isinstance(node, Call) and isinstance(other, Quantity):
         return _with_letter_units(node, other)
     if isinstance(node, Call) and node.head in ("mul", "div") and is_scalar(other) and not variables(other):
-        return _speed(node)
+        return _measured(node)
     return node
 
 
@@ -253,11 +253,13 @@ def _with_letter_units(node: Call, other: Quantity) -> Node:
     return Quantity(found[0], found[1])
 
 
-def _speed(node: Call) -> Node:
-    """340 m/s beside a number: a quotient of units behind a number is no quotient of variables."""
+def _measured(node: Call) -> Node:
+    """340 m/s and 25 m^2 beside a number: such letters behind a number are no variables."""
     found = _value_and_letters(node)
     if found is None or (isinstance(found[0], Num) and found[0].value == 1):
         return node
+    if found[1] in ((("m", 2),), (("m", 3),)) and node.head == "mul":
+        return Quantity(found[0], found[1])
     dimensions = [dimension for dimension, _ in convert(found[1])[0]]
     measured = set(dimensions) <= {"length", "time", "mass"} and any(power < 0 for _, power in found[1])
     return Quantity(found[0], found[1]) if measured and len(dimensions) > 1 else node
@@ -272,11 +274,14 @@ def _value_and_letters(node: Node, factors: int = _MOST_FACTORS) -> tuple[Node, 
         return Num(Fraction(1)), ((node.name, 1),)
     if isinstance(node, Call) and node.head == "pow" and isinstance(node.args[0], Sym):
         name, power = node.args[0].name, node.args[1]
+        below = isinstance(power, Call) and power.head == "neg"
+        power = power.args[0] if isinstance(power, Call) and below else power
         if name in UNITS and isinstance(power, Num) and power.value.denominator == 1 and power.value < 10:
-            return Num(Fraction(1)), ((name, int(power.value)),)
+            return Num(Fraction(1)), ((name, int(power.value) * (-1 if below else 1)),)
     if not isinstance(node, Call) or node.head not in ("mul", "div", "frac") or not factors:
         return None if variables(node) else (node, ())
-    right = _value_and_letters(node.args[1], 0)
+    quotient = isinstance(node.args[1], Call) and node.args[1].head in ("div", "frac")
+    right = _value_and_letters(node.args[1], 1 if quotient else 0)
     if right is None or not right[1]:
         return None if variables(node) else (node, ())
     left = _value_and_letters(node.args[0], factors - 1)

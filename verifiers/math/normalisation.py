@@ -112,6 +112,8 @@ _RENAMED = (
     (re.compile(r"\\(?:bigcup|cupdot|sqcup)(?![A-Za-z])"), r"\\cup "),
     (re.compile(r"\\(?:lg)(?![A-Za-z])"), r"\\log_{10} "),
     (re.compile(r"\\(?:iff|Leftrightarrow|implies|Rightarrow|Longrightarrow)(?![A-Za-z])"), r"\\Rightarrow "),
+    (re.compile(r"\\lnot(?![A-Za-z])"), r"\\neg "),
+    (re.compile(r"\\text\s*\{\s*\(\s*mod\s*\}\s*(\w+)\s*\)"), r"\\pmod{\1}"),
     (re.compile(r"\\(?:vee|lor)(?![A-Za-z])"), r"\\text{ or }"),
     (re.compile(r"\\(?:wedge|land)(?![A-Za-z])"), r"\\text{ and }"),
 )

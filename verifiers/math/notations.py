@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from verifiers.math.counting import number_word
+
 # Plain TeX: {n \choose k}, {a \over b}.
 _INFIX = re.compile(
     r"\{([^{}]*?)\\(choose|over)(?![A-Za-z])([^{}]*)\}|^([^{}]*?)\\(choose)(?![A-Za-z])([^{}]*)$"
@@ -41,6 +43,13 @@ _TIGHT = re.compile(r"\d{1,3}(?:,\s?\\!\s?\d{1,3})+(?!\d)")
 _MATRIX = re.compile(r"Matrix\((\[.*\])\)", re.DOTALL)
 # "0.25 (25%)": the same again in another form.
 _AGAIN = re.compile(r"([-−]?\d[\d.,/]*)\s+\(([-−]?\d[\d.,/]*\s?(?:\\?%)?)\)")
+# "42 (forty-two)"
+_IN_WORDS = re.compile(r"([-−]?\d[\d.,/]*)\s*(?:\\text\s*\{\s*)?\(\s*([A-Za-z][A-Za-z -]*)\)\s*\}?")
+_REPEATED_ROOT = re.compile(
+    r"\s*(?:\\text\s*\{\s*)?\((?:an? )?(?:double|repeated|triple)(?: root| solution)?\)\s*\}?$"
+)
+_ONLY = re.compile(r"(?<=[\w})])\$?\s*(?:\\text\s*\{\s*only\s*\}|\bonly)$")
+_CHOOSE_WORD = re.compile(r"(\d{1,4}|[nm])\s+(?:\\text\s*\{\s*)?choose\s*\}?\s+(\d{1,4}|[kmr])")
 _SHARE = re.compile(r"(\d{1,6}) (?:out of|in) (\d{1,6})")
 _SEVERAL_LINES = re.compile(
     r"\\begin\s*\{(aligned|gathered|split|align\*?)\}((?:(?!\\begin).)*?=(?:(?!\\begin).)*?)\\end\s*\{\1\}",
@@ -97,6 +106,15 @@ def spelled_numbers(text: str) -> str:
         text = _SHARE.sub(r"\\frac{\1}{\2}", text) if _SHARE.fullmatch(text) else text
     if text.endswith(")"):
         text = _AGAIN.sub(r"\1 \\text{ or } \2", text) if _AGAIN.fullmatch(text) else text
+    if text.endswith((")", ")}")) and "(" in text:
+        text = _REPEATED_ROOT.sub("", text)
+        said = _IN_WORDS.fullmatch(text)
+        if said is not None and number_word(said[2].strip()) == said[1]:
+            text = said[1]
+    if text.endswith(("only", "only}")):
+        text = _ONLY.sub("", text)
+    if "choose" in text and (chosen := _CHOOSE_WORD.fullmatch(text)) is not None:
+        text = f"\\binom{{{chosen[1]}}}{{{chosen[2]}}}"
     if "." in text:
         text = _DOTTED.sub(lambda m: m[1].replace(".", "") + ("." + m[2] if m[2] else ""), text)
     if "'" in text or "_" in text:

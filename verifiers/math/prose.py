@@ -26,9 +26,12 @@ def last_of(matches: Iterator[re.Match[str]]) -> re.Match[str] | None:
 _SPECIAL = re.compile(r"<\|[^|>]{1,40}\|>.*|</?s>.*|\bI hope it is correct\b.*", re.DOTALL)
 _DENIED = re.compile(
     r"(?i)^\W*(?:definitely |certainly |clearly )?(?:not\b|never\b|isn't\b)|^\W*(?:unknown|unclear|wrong)\b"
+    r"|^\W*(?:no (?:es|son|puede)|n'est|ne |nicht|kein|non (?:è|può)|não|не |нет)\b"
 )
 _UNSURE = re.compile(
-    r"(?i)\b(?:not sure|unsure|depends|maybe|perhaps|possibly|(?:might|could) (?:also )?be(?= [$\d\\])|I guess)"
+    r"(?i)\b(?:not sure|unsure|depends|maybe|perhaps|possibly|(?:might|could) (?:also )?be(?= [$\d\\])|I guess"
+    r"|quiz[aá]s?|tal vez|podría|puede (?:ser|que)|peut-être|pourrait|vielleicht|könnte|forse|potrebbe|talvez"
+    r"|возможно|наверное)\b|可能|也许|或许|大概|かもしれ|たぶん|아마|शायद|ربما"
 )
 _ASKS = re.compile(r"^[^.!?]*(?:\.\d[^.!?]*)?[?？][\s\"')$]*$")
 _SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s+(?=[A-Z\"\\[(])|\s*$)|[。।]|[!?]\s*$")
@@ -391,7 +394,7 @@ _SAYS = re.compile(r"\b(?:is|are) (?:an? |the )?[a-z-]+\.?$")
 _COMMAND = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _RAW_WORD = re.compile(r"[^\W\d_]{2,}")
 _HAS_VALUE = re.compile(r"\d|\\|^[A-J]$")
-_EXPLAINED = re.compile(r",?\s+(?:because|since)\s|\s*不是|。")
+_EXPLAINED = re.compile(r",?\s+(?:because|since)\s|\s*不是(?=\s*[A-Z\d])|。")
 _SAID = re.compile(r"[^\W\d_]{4,}\s*:|不是")
 _FEW_WORDS = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+){0,2}\.?")
 

@@ -17,12 +17,13 @@ from verifiers.math.naming import (
     name_in,
     same_name,
 )
-from verifiers.math.shapes import approximates, is_scalar
+from verifiers.math.shapes import approximates, is_scalar, split_quantity
 from verifiers.math.syntax import (
     Call,
     Logic,
     Node,
     Num,
+    Quantity,
     Relation,
     Sym,
     substitute,
@@ -122,6 +123,11 @@ class Relations(Values):
                 and not approximates(terms[first], terms[first + 1], strict=approximate)
             ):
                 return CONTRADICTION
+            if first < len(operators):
+                # "40/3 ~ 13.33 minutes": the unit is that of both.
+                unit = split_quantity(terms[first + 1])[1]
+                if unit and unit != (("%", 1),) and not split_quantity(terms[first])[1]:
+                    terms[first] = Quantity(terms[first], unit)
             terms, operators = terms[: first + 1], operators[:first]
         first_term = terms[0]
         if len(terms) == 2 and isinstance(first_term, Sym) and first_term.name in ("i", "e"):

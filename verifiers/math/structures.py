@@ -253,8 +253,8 @@ class Decider(Relations):
             return None
         braces = any(isinstance(n, Group) and n.opener == "{" for n in (ours, theirs))
         if len(right) == 1 < len(left) <= 3 and not braces:
-            # One value in two forms: 5/12 or 0.41666...
-            left = self.unique(left)
+            # One value in two forms: 5/12 or 0.41666...; the same twice is no such thing.
+            left = self.unique(left) if len(set(left)) == len(left) else left
         if braces or all(isinstance(item, Group) for item in (*left, *right)):
             left, right = self.unique(left), self.unique(right)
         if len(left) != len(right):

@@ -59,6 +59,7 @@ def synonym(canonical: str) -> str | None:
 
 
 _YES_NO = re.compile(r"(yes|no)\b(?:[.,;:!]|$)", re.IGNORECASE)
+_GIVES_MORE, _REASON = re.compile(r"=|\\begin"), re.compile(r"(?i)\W*(?:because|since|as)\b")
 _OTHER = re.compile(
     r"\b(?:yes|no|not necessarily|but|unless|except|only if|depends|cannot|for|if|when|where)\b",
     re.IGNORECASE,
@@ -69,7 +70,12 @@ def yes_or_no(canonical: str) -> str | None:
     """ "yes" for "Yes" and "Yes, it is possible"; None where something else is said, or both."""
     text = plain(canonical).strip()
     found = _YES_NO.match(text)
-    return None if found is None or _OTHER.search(text[found.end() :]) else found[1].lower()
+    rest = text[found.end() :] if found else ""
+    if found is None or _OTHER.search(rest) or (rest.strip(" .") and not _WORDY.search(rest)):
+        return None
+    if _GIVES_MORE.search(rest) and not _REASON.match(rest):
+        return None
+    return found[1].lower()
 
 
 _CHOICE = re.compile(r"^\(?\s*([A-Ja-j])\s*\)?\.?$")
@@ -77,6 +83,7 @@ _CHOICE_WITH_TEXT = re.compile(
     r"^(?:\(\s*([A-J])\s*\)(?=\s|[\w\\$])|([A-J])\s*[).:](?!\s*[A-Za-z]$)|([A-J])(?=\s+[A-Z][a-z]{2,}))\s*(\S.*)$",
     re.DOTALL,
 )
+_NEXT_OPTION = re.compile(r"\(\s*[B-J]\s*\)|(?<![A-Za-z])[B-J][.):]\s")
 _OPERATOR = re.compile(
     r"[-+*/=<>^_|&,;:)]|(?:and|or)\b|\\(?:cup|cap|times|cdot|div|setminus|subset|subseteq|in|notin|to|Rightarrow|le|ge|ne|equiv|approx|sim"
     r"|cong|parallel|perp|pm|mp|text\s*\{\s*(?:and|or))(?![A-Za-z])"
@@ -96,8 +103,9 @@ def choice(canonical: str) -> tuple[str, str] | None:
     found = _CHOICE_WITH_TEXT.match(text)
     if found:
         letter = found.group(1) or found.group(2) or found.group(3)
-        # "(A) \\cup (B)" and "A: B" are formulas about A.
-        return None if _OPERATOR.match(found.group(4)) else (letter, found.group(4).strip())
+        # "(A) \\cup (B)" and "A: B" are formulas about A, and "(A) 1 (B) 2" lists the options.
+        other = _OPERATOR.match(found.group(4)) or _NEXT_OPTION.search(found.group(4))
+        return None if other else (letter, found.group(4).strip())
     return None
 
 

@@ -136,7 +136,8 @@ class Values(ABC):
                 percent if ("%", 1) in unit else unit for unit in (left_unit, right_unit)
             )
         if (left_unit == percent) != (right_unit == percent):
-            if left_unit and right_unit:
+            degrees = any(isinstance(value, Call) and value.head == "degree" for value in (left, right))
+            if (left_unit and right_unit) or degrees:
                 return False
             if left_unit == percent and not self.above_one(right):
                 # 0.5% for a gold of 0.5: a number up to one is a share already.
