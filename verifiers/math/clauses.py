@@ -77,8 +77,10 @@ _UNSOUND = re.compile(
     r"|candidates?|possibilit(?:y|ies)|unless|whether|neither|nor|either|originally|initially"
     r"|naive|used to|at first|exclud\w*|discard\w*|rul(?:e[sd]?|ing) out|fails?|never|nobody|no one|distractor"
     r"|bound|cannot|recall|forg[eo]t\w*|ignor\w*|check|test"
-    r"|examples?|attempts?|tried|rumou?red|score|reward|grade|rating"
-    r"|confidence|elapsed)\b|n't\b|\bgiven [A-Za-z] ?="
+    r"|examples?|attempts?|tried|rumou?red|friends?|classmates?|teachers?|textbooks?|false|(?:do|does|did) not"
+    r"|no (?:solutions?|integers?|numbers?|values?|roots?|such)|confidence|elapsed)\b|n't\b|\bgiven [A-Za-z] ?="
+    r"|\b(?:scores?|rewards?|grade|rating)\s*[:=]"
+    r"|\b(?:for|when|with|where|such that|in case)\s+[A-Za-z]\s*(?:=|is|equals)[\s$]*$"
 )
 # "The teacher's answer was 5": what an answer is, only "the answer is" can say.
 _OF_ANSWERS = re.compile(r"(?i)\banswers?\b(?!\s*:)")
@@ -95,19 +97,35 @@ _CONCLUDES = re.compile(
     r"|luego|portanto|logo|quindi|pertanto|dunque|итого|поэтому|итак|следовательно)\b|\\therefore|∴|⇒"
     r"|所以|因此|总共|一共|共|于是|故|よって|したがって|따라서|그러므로|इसलिए|अतः|إذن|لذلك"
 )
+# Verbs behind which a value is what a statement says.
+_VERBS = """
+is are was were be been equals? remains? becomes? costs? has have had gets? got earns? earned makes? made needs?
+needed takes? took pays? paid spends? spent saves? saved sells? sold buys? bought eats? ate reads? uses? used
+receives? received leaves? left contains? holds? weighs? works? worked requires? produces? produced raises? raised
+collects? collected travels? travel?led walks? walked runs? ran drives? drove
+est sont co[uû]te reste ist sind kostet es son cuesta é è sono custa равно равен равна
+"""
+_VERBS_WITH_AT = """
+travel(?:s|l?ed|l?ing) driv(?:es|ing) drove mov(?:es|ed|ing) walk(?:s|ed|ing) run(?:s|ning) ran fl(?:ies|ew|ying)
+"""
+_VERBS_WITH_TO = "comes? came amounts? amounted adds? rises? rose falls? fell drops? dropped grows? grew"
+_NOUNS_WITH_OF = """
+total sum average mean profit loss gain speed rate distance length height width depth area volume weight mass cost
+price score income salary discount tip perimeter probability value balance surplus age capacity population
+"""
+
+
+def _any(words: str) -> str:
+    return "(?:" + "|".join(words.split()) + ")"
+
+
 _STATES = re.compile(
-    r"(?i)(?:[=≈:：]|\b(?:is|are|was|were|be|been|equals?|equal to|remains?|becomes?|costs?|has|have|had|gets?"
-    r"|got|earns?|earned|makes?|made|needs?|needed|takes?|took|pays?|paid|spends?|spent|saves?|saved|sells?|sold"
-    r"|buys?|bought|eats?|ate|reads?|uses?|used|receives?|received|leaves?|left|contains?|holds?|weighs?"
-    r"|(?:(?:is )?(?:travel|driv|mov|walk|runn|fly|go)ing|flies|flew|goes|moves?|moved) at"
-    r"|(?:travels?|travel?led|walks?|walked|runs?|ran|drives?|drove)(?: at)?|works?|worked|requires?|produces?"
-    r"|produced|raised?|raises|collects?|collected|(?:it|there|that|here|what)'s|est|sont|co[uû]te|reste|ist|sind|kostet|es"
-    r"|son|cuesta|é|è|sono|custa|равно|равен|равна)|是|为|為|有|等于|得|剩|は|यह)"
-    r"\s*(?:now |only |just |about |approximately |exactly |roughly |around |actually |also |to "
+    rf"(?i)(?:[=≈:：]|\b(?:{_any(_VERBS)}|equal to|enough for|(?:it|there|that|here|what)'s"
+    rf"|{_any(_VERBS_WITH_AT)} at|{_any(_VERBS_WITH_TO)} (?:up )?(?:to|by))|是|为|為|有|等于|得|剩|は|यह)"
+    r"\s*(?:(?:now|only|just|about|approximately|exactly|roughly|around|actually|also|to) "
     r"|(?:him|her|them|us|me|you|it) "
-    r"|at an? (?:\w+ )?(?:speed|rate|velocity|price|cost) of |an? (?:\w+ )?"
-    r"(?:total|sum|average|mean|profit|loss|gain|speed|rate|distance|length|height|width|depth|area|volume|weight|mass"
-    r"|cost|price|score|income|salary|discount|tip|perimeter|probability|value|balance|surplus) of )*"
+    r"|at an? (?:\w+ )?(?:speed|rate|velocity|price|cost) of "
+    rf"|an? (?:\w+ )?{_any(_NOUNS_WITH_OF)} of )*"
     r"[\s$(\\[£€¥]*$"
 )
 _OPENS = re.compile(r"[\s$(\\[£€¥*_`>-]*$")

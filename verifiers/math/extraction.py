@@ -46,9 +46,9 @@ def _answer_tag(text: str) -> Extraction | None:
 _PHRASE = re.compile(
     r"\b(?:answers?|results?|solutions?|roots|zeros)(?:\s+(?:to|of|for)\s+[^.\n:]{0,80})?"
     r"\s+(?:is|are|must be|should be|will be|has to be|equals|comes out to(?: be)?|turns out to be)\s*:?"
-    r"|\banswers?\s*[\"']?(?:\*\*|__)?\s*(?:[:=：]|[-–—]\s)|\bans\s*[:.](?=\s)"
+    r"|\banswers?\s*[\"']?(?:\*\*|__)?\s*(?:[:=：→⇒]|[-–—]\s)|\bans\s*[:.](?=\s)"
     r"|\b(?:correct|right)\s+(?:option|choice)\s*(?:is\b\s*:?|:)|^[ \t]*A:"
-    r"|^\W*(?:final )?answer[ \t]+(?=[\d$\\(-])|^[ \t>*_#-]*(?:final )?result[ \t*_]*:"
+    r"|^\W*(?:final )?answer[ \t]+(?=[\d$\\(]|-\d)|^[ \t>*_#-]*(?:final )?result[ \t*_]*:"
     r"|^[ \t*_#]*(?:final )?answer[ \t*_]*$"
     r"|\br[ée]ponse\s*(?:(?:correcte |finale |exacte )?est\b)?\s*:?"
     r"|\brespuesta\s*(?:(?:correcta |final )?es\b)?\s*:?"

@@ -29,7 +29,8 @@ _DENIED = re.compile(
     r"|^\W*(?:no (?:es|son|puede)|n'est|ne |nicht|kein|non (?:è|può)|não|не |нет)\b"
 )
 _UNSURE = re.compile(
-    r"(?i)\b(?:not sure|unsure|depends|maybe|perhaps|possibly|(?:might|could) (?:also )?be(?= [$\d\\])|I guess"
+    r"(?i)\b(?:not sure|unsure|depends|maybe|perhaps|possibly|unclear|hmm+|I guess"
+    r"|(?:might|could) (?:also )?be(?= [$\d\\])"
     r"|quiz[aá]s?|tal vez|podría|puede (?:ser|que)|peut-être|pourrait|vielleicht|könnte|forse|potrebbe|talvez"
     r"|возможно|наверное)\b|可能|也许|或许|大概|かもしれ|たぶん|아마|शायद|ربما"
 )
