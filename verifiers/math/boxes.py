@@ -106,7 +106,7 @@ _OR_VALUE = re.compile(
 # 2 \\cdot \\boxed{21} and \\boxed{42} + 1 give another value than what is boxed.
 _FACTOR_BEFORE = re.compile(
     r"(?:(?:\d|(?<![A-Za-z])[A-Za-z]|[)}\]])(?:-|[ \t]*(?:[+/^]|(?<!\*)\*|\\cdot|\\times|\\div|\\pm)[ \t]*)|\d"
-    r"|(?<![-–\w])-|\\(?:log|ln|lg|exp|sin|cos|tan|cot)\s*"
+    r"|[\^_][ \t]*\{?[ \t]*|(?<![-–\w])-|\\(?:log|ln|lg|exp|sin|cos|tan|cot)\s*"
     r"|\\(?:[dt]?frac|sqrt|binom)\s*(?:\[[^\]]*\])?\s*\{\s*|\\[dt]?frac\s*\{[^{}]*\}\s*\{\s*)$"
 )
 # (\\boxed{5}, 6) is a point, and |\\boxed{-5}| is 5.

@@ -50,6 +50,8 @@ def affirms(text: str, start: int) -> bool:
     before = text[max(0, start - _LONGEST_LEAD) : start]
     cut = [found.end() for found in _LEAD_START.finditer(before)]
     lead = before[cut[-1] :] if cut else before
+    if cut and before[: cut[-1]].endswith(":") and _QUOTING.search(before[: cut[-1]]):
+        return False
     if not _REPORTING.search(lead) and (concluded := list(_SO.finditer(lead))):
         lead = lead[concluded[-1].end() :]
     words = [word.lower() for word in _WORD.findall(lead)]
@@ -62,6 +64,7 @@ def affirms(text: str, start: int) -> bool:
     return words[0] in _OPENING and not _REPORTING.search(lead)
 
 
+_QUOTING = re.compile(r"(?i)\b(?:says?|said|claims?|claimed|thinks?|wrote|writes)\s*:$")
 _SO = re.compile(r"(?i)\b(?:so|thus|hence|therefore|then)\b")
 _OTHER_SCRIPT = re.compile(r"[\u0590-\u0dff\u2e80-\ud7af]")
 _SENTENCE_START = re.compile(r"[.!?]\s|[。！？\n]")
@@ -138,6 +141,7 @@ _VERB_NEXT = re.compile(
 )
 _COMPARED = re.compile(r"(?i)\b(?:more|fewer|less|greater|larger|smaller|higher|lower|older|younger) than\b")
 _CLOCK = re.compile(r"\d:\d\d")
+_LOCATED = re.compile(r"(?i)\b(?:is|are|was|lies|occurs?) at\s*$")
 _AT = re.compile(r"(?i)\b(?:at|by|until)\s*$")
 
 
@@ -178,6 +182,9 @@ def stated(text: str, start: int, end: int) -> bool:
     if _OUTPUT.search(before) and after.lstrip().startswith("```"):
         return True
     if _CLOCK.match(text, start) and _AT.search(lead):
+        return True
+    if _LOCATED.search(lead) and text[start:end].lstrip("$\\ ").startswith("("):
+        # "The vertex is at (2, -3)."
         return True
     if _VERB_NEXT.match(rest) and "=" not in text[start:end] and not _STATES.search(lead):
         return False

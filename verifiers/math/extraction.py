@@ -16,7 +16,7 @@ from functools import cache
 from verifiers.math.boxes import DENIED_AFTER, Extraction, find_boxes, last_boxes
 from verifiers.math.clauses import affirms, retracted
 from verifiers.math.numbers import parse_rational
-from verifiers.math.prose import answer_of_sentence, bare, last_of, last_value, readable
+from verifiers.math.prose import answer_of_sentence, bare, last_of, last_value, phrase_said, readable
 from verifiers.types import InputError
 
 __all__ = ["Extraction", "extract", "find_boxes", "gold_text", "parse_rules"]
@@ -45,8 +45,10 @@ def _answer_tag(text: str) -> Extraction | None:
 
 _PHRASE = re.compile(
     r"\b(?:answers?|results?|solutions?|roots|zeros)(?:\s+(?:to|of|for)\s+[^.\n:]{0,80})?"
+    r"(?:\s*(?:,\s*(?:in|to|as|rounded|expressed|written|simplified|with|then|thus|therefore|of course)"
+    r"\b[^,.\n]{0,40},|\(\s*(?:in|to|as|rounded|expressed|written|simplified|with)\b[^()\n]{0,40}\)))?"
     r"\s+(?:is|are|must be|should be|will be|has to be|equals|comes out to(?: be)?|turns out to be)\s*:?"
-    r"|\banswers?\s*[\"']?(?:\*\*|__)?\s*(?:[:=：→⇒]|[-–—]\s)|\bans\s*[:.](?=\s)"
+    r"|\banswers?(?:\s+to\s+[^.\n:]{0,80})?\s*[\"']?(?:\*\*|__)?\s*(?:[:=：→⇒]|[-–—]\s)|\bans\s*[:.](?=\s)"
     r"|\b(?:correct|right)\s+(?:option|choice)\s*(?:is\b\s*:?|:)|^[ \t]*A:"
     r"|^\W*(?:final )?answer[ \t]+(?=[\d$\\(]|-\d)|^[ \t>*_#-]*(?:final )?result[ \t*_]*:"
     r"|^[ \t*_#]*(?:final )?answer[ \t*_]*$"
@@ -76,8 +78,15 @@ _LINE = re.compile(r"^[ \t]*A:", re.IGNORECASE | re.MULTILINE)
 _COLON = re.compile(r"\banswer\s*:", re.IGNORECASE)
 
 
+_LABEL_IN_TEXT = re.compile(
+    r"(?i)\\(?:text|textbf|mathrm)\s*\{\s*((?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?)\s*\}"
+)
+
+
 def _answer_line(text: str) -> Extraction | None:
     """What follows the last "Answer:" or "the answer is" that gives something."""
+    if "\\text" in text:
+        text = _LABEL_IN_TEXT.sub(r"\1 ", text)
     lowered = text.lower()
     spoken = any(word in lowered for word in _PHRASE_WORDS)
     found = _last_phrase(_PHRASE if spoken else _LINE, text, "answer_line")
@@ -199,7 +208,7 @@ _RULES: dict[str, Callable[[str], Extraction | None]] = {
     "whole": _whole,
 }
 _LENIENT: tuple[Callable[[str], Extraction | None], ...] = (
-    _answer_tag, last_boxes, _last_line, bare, _bold, last_value,
+    _answer_tag, last_boxes, _last_line, bare, _bold, phrase_said, last_value,
 )  # fmt: skip
 
 
@@ -234,6 +243,12 @@ def after_thinking(text: str) -> str | None:
     return _THOUGHT.sub(" ", rest) if "<" in rest else rest
 
 
+_NEXT_PROBLEM = re.compile(
+    r"\bI hope it is correct\b\.?\s*(?:<\|[^|>]{1,40}\|>\s*)*\n\s*(?:\*\*|#+ *)?(?:Problem|Question|Q)\b.*"
+    r"|<\|im_start\|>\s*user\b.*",
+    re.DOTALL,
+)
+"""What a model without an end of turn goes on with: the next problem of its prompt."""
 _HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 
 
@@ -244,6 +259,8 @@ def extract(response: str, rules: tuple[str, ...]) -> Extraction:
     text = after_thinking(response[-LONGEST_RESPONSE:])
     if text is not None and "<!--" in text:
         text = _HIDDEN.sub(" ", text)
+    if text is not None and ("I hope it is correct" in text or "<|im_start|>" in text):
+        text = _NEXT_PROBLEM.sub("", text)
     if text is None:
         return Extraction(None, "thinking", "the response ends inside its thinking")
     finders = _LENIENT if rules == ("lenient",) else tuple(_RULES[rule] for rule in rules)

@@ -48,6 +48,11 @@ _IN_WORDS = re.compile(r"([-−]?\d[\d.,/]*)\s*(?:\\text\s*\{\s*)?\(\s*([A-Za-z]
 _REPEATED_ROOT = re.compile(
     r"\s*(?:\\text\s*\{\s*)?\((?:an? )?(?:double|repeated|triple)(?: root| solution)?\)\s*\}?$"
 )
+# "(a) 6 (b) 8"
+_LETTERED = re.compile(
+    r"\((?:a|1|i)\)\s+(?![-+*/]\s)(\S[^()]*?)\s+\((?:b|2|ii)\)\s+(?![-+*/]\s)(\S[^()]*?)"
+    r"(?:\s+\((?:c|3|iii)\)\s+(?![-+*/]\s)(\S[^()]*))?"
+)
 _ONLY = re.compile(r"(?<=[\w})])\$?\s*(?:\\text\s*\{\s*only\s*\}|\bonly)$")
 _CHOOSE_WORD = re.compile(r"(\d{1,4}|[nm])\s+(?:\\text\s*\{\s*)?choose\s*\}?\s+(\d{1,4}|[kmr])")
 _SHARE = re.compile(r"(\d{1,6}) (?:out of|in) (\d{1,6})")
@@ -111,6 +116,8 @@ def spelled_numbers(text: str) -> str:
         said = _IN_WORDS.fullmatch(text)
         if said is not None and number_word(said[2].strip()) == said[1]:
             text = said[1]
+    if text.startswith("(") and (listed := _LETTERED.fullmatch(text)) is not None:
+        text = ", ".join(part.strip(" ,;") for part in listed.groups() if part)
     if text.endswith(("only", "only}")):
         text = _ONLY.sub("", text)
     if "choose" in text and (chosen := _CHOOSE_WORD.fullmatch(text)) is not None:

@@ -25,7 +25,8 @@ def last_of(matches: Iterator[re.Match[str]]) -> re.Match[str] | None:
 
 _SPECIAL = re.compile(r"<\|[^|>]{1,40}\|>.*|</?s>.*|\bI hope it is correct\b.*", re.DOTALL)
 _DENIED = re.compile(
-    r"(?i)^\W*(?:definitely |certainly |clearly )?(?:not\b|never\b|isn't\b)|^\W*(?:unknown|unclear|wrong)\b"
+    r"(?i)^\W*(?:definitely |certainly |clearly )?(?:not\b|never\b|isn't\b)"
+    r"|^\W*(?:unknown|unclear|wrong|none|neither)\b"
     r"|^\W*(?:no (?:es|son|puede)|n'est|ne |nicht|kein|non (?:è|può)|não|не |нет)\b"
 )
 _UNSURE = re.compile(
@@ -221,14 +222,22 @@ _CHUNK = re.compile(
     r"\s?(?:hundred|thousand|million|billion|trillion)\b|[π√^²³][^\s,;:!?]*(?<![.)])|\*[^\s*,;:!?]+(?<![.)])"
 )
 _COLONS = re.compile(r"\b\d+(?::\d+)+(?:\s?[ap]\.?m\b\.?)?", re.IGNORECASE)
-_COPULA = re.compile(r"\b(?:is|are|equals)\s+")
+_COPULA = re.compile(r"\b(?:is|are|equals|lies)\s+(?:at\s+(?=\())?")
 _FORMULA = re.compile(r"[=+*/^<>(\[]|\d[A-Za-z]")
 _TAIL = 20_000
 
 
+# "The maximum is 5, attained at x = 2." and the marks of a calculator, <<6*8=48>>48.
+_ATTAINED = re.compile(
+    r",?\s+(?:attained|achieved|reached|occurring|which (?:occurs|is (?:attained|achieved|reached)))"
+    r"\s+(?:at|when|for|if|by)\b[^.\n]*(\.?\s*)$"
+)
+_CALCULATED = re.compile(r"<<[^<>\n]{0,100}>>")
+
+
 def last_value(text: str) -> Extraction | None:
     """The last formula or number, whichever comes later; one that is denied or an alternative is no answer."""
-    tail = _SPECIAL.sub("", text[-_TAIL:])
+    tail = _CALCULATED.sub("", _ATTAINED.sub(r"\1", _SPECIAL.sub("", text[-_TAIL:])))
     spans = math_spans(tail)
     number = last_of(_NUMBER.finditer(tail))
     if not spans and number is None:
@@ -318,7 +327,7 @@ _EQUALS = re.compile(r"[=][\s$]*$")
 _TERM = re.compile(r"(?:[^A-Za-z]|(?<![A-Za-z])[A-Za-z](?![A-Za-z]))+")
 
 _EARLIER = re.compile(
-    r"(?<![\w=])(?P<equation>(?P<name>[A-Za-z])\s*=\s*[^\s=,;:A-Za-z]+)\s*(?:,\s*and|\band|,)\s*$"
+    r"(?<![\w=])(?P<equation>(?P<name>[A-Za-z])\s*=\s*[^\s=,;:A-Za-z]+)\s*(?P<link>,\s*and|,\s*or|\band|\bor|,)\s*$"
 )
 
 
@@ -332,16 +341,21 @@ def _equation_said(text: str, start: int, value: str) -> str | None:
         if not _TERM.fullmatch(word) or word[-1] in ".,;:":
             break
         terms.insert(0, word)
+    if terms[:1] == ["x"] and len(terms) > 2 and terms[1].isdigit():
+        # "6 rows x 8 = 48"
+        return None
     equation = " ".join([*terms, value])
     if len(terms) < 2 or not readable(equation):
         return None
     named = {terms[0]}
     rest = lead.replace("$", " ").rstrip()
     rest = rest[: rest.rindex(terms[0], 0, rest.rindex("="))] if len(terms) == 2 else ""
-    while (earlier := _EARLIER.search(rest)) is not None and earlier["name"] not in named:
+    while (earlier := _EARLIER.search(rest)) is not None and (
+        (earlier["name"] in named) == earlier["link"].endswith("or")
+    ):
         # "x = 5 and y = -3" is one answer of two parts.
         named.add(earlier["name"])
-        equation, rest = f"{earlier['equation']}, {equation}", rest[: earlier.start()] + " and "
+        equation, rest = f"{earlier['equation']}, {equation}", rest[: earlier.start()]
     return equation
 
 
@@ -364,12 +378,18 @@ def _formula_said(text: str, number: re.Match[str]) -> str | None:
 def bare(text: str) -> Extraction | None:
     """A response that is nothing but its answer."""
     text = _SPECIAL.sub("", text).strip().lstrip("#").strip()
+    if text.startswith("> **"):
+        text = text[2:]
     if len(text) > 4 and text.startswith("**") and text.endswith("**"):
         text = text[2:-2].strip()
     if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'`*_" and text[0] not in text[1:-1]:
         text = text[1:-1].strip()
     if not text or len(text) > 400 or "\n\n" in text or "\\boxed" in text:
         return None
+    lines = text.split("\n")
+    if len(lines) > 1 and all(map(_NAMED_LINE.fullmatch, lines)):
+        # Equations on lines of their own are one answer of several parts.
+        return Extraction(", ".join(lines), "whole")
     sentence = text.endswith(".") and len(text.split()) > 2
     if not sentence and not _SAID.search(text) and readable(text):
         return Extraction(text, "whole")
@@ -377,13 +397,15 @@ def bare(text: str) -> Extraction | None:
         before = text[: clause.start()].strip(" ,;")
         if _HAS_VALUE.search(before) and readable(before):
             return Extraction(before, "whole")
+    said = _CONCLUDED.sub("", text)
+    said = said[:1].upper() + said[1:]
     if (
         len(text) <= 200
-        and _PLAIN_SENTENCE.fullmatch(text)
-        and (yes_or_no(text) or _SAYS.search(text) or synonym(text))
+        and _PLAIN_SENTENCE.fullmatch(said)
+        and (yes_or_no(said) or _SAYS.search(said) or synonym(said))
     ):
-        # "Yes, it is possible." and "The function is odd."
-        return Extraction(text, "whole")
+        # "Yes, it is possible." and "So the function is odd."
+        return Extraction(said, "whole")
     if len(text) <= 200 and not _RAW_WORD.search(_COMMAND.sub(" ", text)):
         # A formula that can't be read is no prose to search for a number.
         return Extraction(text, "whole")
@@ -391,7 +413,21 @@ def bare(text: str) -> Extraction | None:
 
 
 _PLAIN_SENTENCE = re.compile(r"[A-Z][A-Za-z ,'-]*\.?")
-_SAYS = re.compile(r"\b(?:is|are) (?:an? |the )?[a-z-]+\.?$")
+_SAYS = re.compile(
+    r"\b(?:is|are) (?:an? |the )?(?:[a-z-]+|[A-Z][a-z]+)\.?$|^[A-Z][a-z]+ (?:wins|won|will win)\.?$"
+)
+_CONCLUDED = re.compile(r"^(?:So|Thus|Hence|Therefore|Then|Consequently|Finally|In conclusion),?\s+")
+_NAMED_LINE = re.compile(r"[ \t$]*[A-Za-z](?:_\{?\w\}?)?[ \t]*=[^=\n]+")
+_LAST_SENTENCE = re.compile(r"(?:[.!?:]\s+|\n\s*)([^.!?:\n]{3,120})[.!]?\s*$")
+
+
+def phrase_said(text: str) -> Extraction | None:
+    """A fixed phrase that the last sentence says: "Therefore there is no solution." """
+    found = _LAST_SENTENCE.search(text[-400:])
+    said = _CONCLUDED.sub("", found[1].strip()) if found else ""
+    return Extraction(said, "phrase") if said and synonym(said) and not yes_or_no(said) else None
+
+
 _COMMAND = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _RAW_WORD = re.compile(r"[^\W\d_]{2,}")
 _HAS_VALUE = re.compile(r"\d|\\|^[A-J]$")

@@ -99,7 +99,8 @@ class Quantities(Primaries):
                     and (
                         value in RAW_UNITS
                         or (len(value) == 3 and value in CURRENCY_NAMES)
-                        or (phrase and value in ("per", "old", "ago"))
+                        or (phrase and value in ("old", "ago"))
+                        or value == "per"
                     )
                 )
                 or (

@@ -192,6 +192,9 @@ class Relations(Values):
             return sides if sides is not None else None
         if len(names[1]) == 1 and self.solved(theirs) and not self.solved(ours):
             return False
+        if compare.constant_ratio(left, Num(Fraction(1))) is not None:
+            # x + 1 = x + 2 is false everywhere, as every such equation is.
+            return self.in_order(ours.terms, theirs.terms)
         if compare.constant_ratio(left, right) is not None:
             return True
         if names[0] == names[1] and compare.same_up_to_parameters(left, right):

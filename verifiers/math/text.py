@@ -280,6 +280,7 @@ _NO_NAMES = frozenset(
         "so",
     }
 )
+_WINS = re.compile(r" (?:wins|won|will win)\.?")
 _NAME = re.compile(r"[A-Z][a-z]+(?: [A-Z][a-z]+)?")
 _PREDICATE = re.compile(r"\b(?:is|are)\s+(?:an?\s+|the\s+)?(?P<said>[^.]{2,40})\.?$")
 
@@ -291,8 +292,12 @@ def sentence_says(gold: str, answer: str) -> bool:
     a condition or several parts is not reduced to one of them.
     """
     sentence, named = plain(gold).strip(), plain(answer).strip().rstrip(".")
-    if _SEVERAL.search(sentence) or len(sentence.split()) < 4 or not named:
+    if _SEVERAL.search(sentence) or not named:
         return False
+    if len(sentence.split()) < 4:
+        return (
+            _NAME.fullmatch(named) is not None and _WINS.fullmatch(sentence.removeprefix(named)) is not None
+        )
     if sentence.startswith(named) and _NAME.fullmatch(named) and named.lower() not in _NO_NAMES:
         rest = sentence.removeprefix(named)
         return rest != sentence and bool(re.match(r" [a-z]", rest)) and not re.search(r" [A-Z]", rest)
