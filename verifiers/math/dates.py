@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from verifiers.math.text import plain
 
 _TIME = re.compile(
-    r"(?:\\text\{)?(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?(?:\\text\{)?([ap]\.?m\.?)?\}?(?:o'clock)?",
+    r"(?:\\text\{)?(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?(?:\\text\{)?([ap]\.?m\.?)?\}?(?:\\text\{)?(o'clock)?\}?",
     re.IGNORECASE,
 )
 _NAMED = {"noon": "12:00pm", "midnight": "12:00am"}
@@ -47,7 +47,7 @@ def time_of(canonical: str) -> Time | None:
     """The time of "3:45 PM", "15:45", "7 am" or "noon"; a number alone is none."""
     text = canonical.replace(" ", "")
     found = _TIME.fullmatch(_NAMED.get(plain(canonical).lower().strip(), text))
-    if found is None or not (found[2] or found[4]):
+    if found is None or not (found[2] or found[4] or found[5]):
         return None
     return Time(
         int(found[1]), int(found[2] or 0), int(found[3] or 0), (found[4] or "").replace(".", "").lower()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from verifiers.math.naming import name_in
+from verifiers.math.realsets import whole_numbers
 from verifiers.math.shapes import is_scalar
 from verifiers.math.syntax import (
     Call,
@@ -95,6 +96,9 @@ def plainer(node: Node) -> Node:
     if isinstance(node, Group) and node.opener == "":
         return _excluded(node)
     if isinstance(node, SetBuilder):
+        numbers = whole_numbers(node)
+        if numbers is not None:
+            return Group("{", "}", tuple(_integer(number) for number in numbers))
         return _solutions(_with_exclusions(node))
     if isinstance(node, Relation):
         return _membership(_name_first(node))
@@ -105,6 +109,10 @@ def plainer(node: Node) -> Node:
         if isinstance(inner, Matrix):
             return Matrix(tuple(zip(*inner.rows, strict=True)))
     return node
+
+
+def _integer(number: int) -> Node:
+    return Num(Fraction(number)) if number >= 0 else Call("neg", (Num(Fraction(-number)),))
 
 
 def _beside(node: Node, other: Node) -> Node:

@@ -112,6 +112,8 @@ _RENAMED = (
     (re.compile(r"\\(?:bigcup|cupdot|sqcup)(?![A-Za-z])"), r"\\cup "),
     (re.compile(r"\\(?:lg)(?![A-Za-z])"), r"\\log_{10} "),
     (re.compile(r"\\(?:iff|Leftrightarrow|implies|Rightarrow|Longrightarrow)(?![A-Za-z])"), r"\\Rightarrow "),
+    (re.compile(r"\\Pr(?=\s*[(\[])|\\(?:mathbb|mathbf|mathrm|operatorname)\s*\{P\}(?=\s*[(\[])"), "P"),
+    (re.compile(r"\\(?:mathbb|mathbf|mathrm|operatorname)\s*\{E\}(?=\s*[(\[])"), "E"),
     (re.compile(r"\\lnot(?![A-Za-z])"), r"\\neg "),
     (re.compile(r"\\text\s*\{\s*\(\s*mod\s*\}\s*(\w+)\s*\)"), r"\\pmod{\1}"),
     (re.compile(r"\\(?:vee|lor)(?![A-Za-z])"), r"\\text{ or }"),
@@ -126,6 +128,7 @@ _LEADING = re.compile(r"^(?:∴|⇒|⟹|=>|\\(?:therefore|Rightarrow|implies)(?!
 # What any of the renamed commands and signs begins with.
 _RENAMED_SIGN = re.compile(r"[\\<>!*]|=<|\.\.\.")
 _DELIMITERS = re.compile(r"(?<!\\)\${1,2}|\\\(|\\\)|(?<!\\)\\\[|(?<!\\)\\\]")
+_ROW_SPACE = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in)\s*\]")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z{}|%$(\[)\]])")
 
 
@@ -185,6 +188,7 @@ def _canonical(text: str) -> str:
         text = _SUBSCRIPT_RUN.sub(lambda m: "_{" + m.group().translate(_SUBSCRIPTS) + "}", text)
         text = text.translate(_TABLE)
     if "\\\\" in text:
+        text = _ROW_SPACE.sub(r"\\\\", text)
         if "\\\\begin" in text:
             text = text.replace("\\\\", "\\")
         elif "\\begin" not in text:

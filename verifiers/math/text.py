@@ -23,7 +23,8 @@ _SYNONYMS = (
                     "the equation has no solutions", "the equation has no real solutions",
                     "the system has no solution", "no real solution exists")),
     ("undefined", ("does not exist", "dne", "undefined", "not defined", "doesn't exist", "limit does not exist",
-                  "the limit does not exist", "the limit doesn't exist", "does not exist (dne)", "nonexistent")),
+                  "the limit does not exist", "the limit doesn't exist", "does not exist (dne)",
+                  "it does not exist", "it doesn't exist", "nonexistent")),
     ("\\infty", ("infinity", "infinite", "infinitely many", "infinitely many solutions", "inf",
     "positive infinity", "+\\infty",
                  "an infinite number", "unbounded", "\\infty")),
@@ -91,7 +92,7 @@ _OPERATOR = re.compile(
 _CHOICES = re.compile(r"^\(?[A-J]\)?(?:(?:\s*(?:,|;|\band\b|&))+\s*\(?[A-J]\)?|\s+\(?[A-J]\)?)+$")
 _ROMAN = r"\(?(?:I{1,3}|IV|VI{0,3})\)?"
 _ROMANS = re.compile(rf"^{_ROMAN}(?:(?:\s*(?:,|;|\band\b|&))+\s*{_ROMAN})+(?: only)?$")
-_PREFIX = re.compile(r"^(?:option|choice|answer|statement)\s+", re.IGNORECASE)
+_PREFIX = re.compile(r"^(?:option|choice|answer|statement)s?\s+", re.IGNORECASE)
 
 
 def choice(canonical: str) -> tuple[str, str] | None:
@@ -163,7 +164,7 @@ def split_declaration(canonical: str) -> tuple[str, Declaration | None]:
 
 def choices(canonical: str) -> frozenset[str] | None:
     """The letters of an answer such as "A, C and F"; None for anything else."""
-    text = re.sub(r"^[Bb]oth ", "", plain(canonical))
+    text = re.sub(r"^[Bb]oth ", "", _PREFIX.sub("", plain(canonical)))
     if _ROMANS.match(text):
         return frozenset(re.findall(r"[IV]+", text))
     if _CHOICES.match(text):
