@@ -209,7 +209,7 @@ _GIVEN_UP = re.compile(
     r"|(?:could(?: not|n't)|can(?:not|'t)) (?:determine|solve|finish|complete"
     r"|find (?:the|an?|any) (?:answer|solution))"
     r"|am unable to|am stuck|retract|disagree|doubt (?:it|that|this))"
-    r"|i'm not sure|just (?:kidding|a guess)|scratch that"
+    r"|i'm not sure|just (?:kidding|a guess)|scratch that|never ?mind"
     r"|(?:disregard|ignore) (?:this|that|the above|my answer|my previous))\b"
 )
 _FAR = 400

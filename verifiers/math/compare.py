@@ -248,14 +248,19 @@ def _constants(node: Node) -> Iterator[Num]:
                 continue
 
 
+_NOISE = {15: 2, 16: 3}
+"""Units of the last digit that binary arithmetic may be off by, by the number of digits; 20 beyond."""
+
+
 def _last_digit(left: Node, right: Node) -> Fraction | None:
     """What the last digit of a long decimal is worth, where one side is one and the other is not."""
     steps = []
     for node in (left, right):
         plain = node.args[0] if isinstance(node, Call) and node.head == "neg" else node
         if isinstance(plain, Num) and plain.digits >= LONG_DECIMAL and plain.decimals:
-            # Beyond 15 digits binary arithmetic leaves its own errors.
-            steps.append(Fraction(1 if plain.digits < 15 else 20, 10**plain.decimals))
+            steps.append(
+                Fraction(_NOISE.get(plain.digits, 1 if plain.digits < 15 else 20), 10**plain.decimals)
+            )
     return steps[0] if len(steps) == 1 else None
 
 

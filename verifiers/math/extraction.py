@@ -13,10 +13,11 @@ from collections import deque
 from collections.abc import Callable
 from functools import cache
 
-from verifiers.math.boxes import DENIED_AFTER, Extraction, find_boxes, last_boxes
+from verifiers.math.boxes import Extraction, find_boxes, last_boxes
 from verifiers.math.clauses import affirms, retracted
 from verifiers.math.numbers import parse_rational
 from verifiers.math.prose import answer_of_sentence, bare, last_of, last_value, phrase_said, readable
+from verifiers.math.surroundings import DENIED_AFTER
 from verifiers.types import InputError
 
 __all__ = ["Extraction", "extract", "find_boxes", "gold_text", "parse_rules"]

@@ -256,9 +256,10 @@ def _with_letter_units(node: Call, other: Quantity) -> Node:
         inner = _with_letter_units(node.args[0], other)
         return Quantity(Call("neg", (inner.value,)), inner.unit) if isinstance(inner, Quantity) else node
     found = _value_and_letters(node)
-    if found is None or not found[1] or convert(found[1])[0] != convert(other.unit)[0]:
+    if found is None or not found[1]:
         return node
-    return Quantity(found[0], found[1])
+    # 12 s/m beside 12 m/s is a quantity of another kind.
+    return Quantity(found[0], found[1]) if convert(found[1])[0] == convert(other.unit)[0] else _measured(node)
 
 
 def _measured(node: Call) -> Node:

@@ -255,6 +255,8 @@ class Decider(Relations):
         if len(right) == 1 < len(left) <= 3 and not braces:
             # One value in two forms: 5/12 or 0.41666...; the same twice is no such thing.
             left = self.unique(left) if len(set(left)) == len(left) else left
+        if len(left) == 1 < len(right) <= 3 and not braces:
+            right = self.unique(right) if len(set(right)) == len(right) else right
         if braces or all(isinstance(item, Group) for item in (*left, *right)):
             left, right = self.unique(left), self.unique(right)
         if len(left) != len(right):

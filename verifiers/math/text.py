@@ -60,7 +60,10 @@ def synonym(canonical: str) -> str | None:
 
 
 _YES_NO = re.compile(r"(yes|no)\b(?:[.,;:!]|$)", re.IGNORECASE)
-_GIVES_MORE, _REASON = re.compile(r"=|\\begin"), re.compile(r"(?i)\W*(?:because|since|as)\b")
+_GIVES_MORE, _REASON = (
+    re.compile(r"=|\\begin|(?:\bor|\band|,)\s*[-\d.]+$"),
+    re.compile(r"(?i)\W*(?:because|since|as)\b"),
+)
 _OTHER = re.compile(
     r"\b(?:yes|no|not necessarily|but|unless|except|only if|depends|cannot|for|if|when|where)\b",
     re.IGNORECASE,
@@ -190,7 +193,7 @@ _ARTICLE = re.compile(r"^\W*A(?= [a-z])|(?<![A-Za-z])a(?= )")
 
 
 _DENYING = re.compile(
-    r"(?i)\b(?:not|wrong|incorrect|false|except|unless|only|never|no|but)\b|\\(?:notin|ne|neq)(?![A-Za-z])"
+    r"(?i)\b(?:not|wrong|incorrect|false|except|unless|only|never|no|but|or)\b|\\(?:notin|ne|neq)(?![A-Za-z])"
     # A bound says something, unless it only keeps out what is no natural or positive number.
     r"|(?:<|>|\\[lg]e(?![A-Za-z]))(?!\s*[01]\s*\}?\s*$)"
 )
