@@ -91,33 +91,51 @@ _EXTREME = re.compile(
     r"|attain\w*|achiev\w*|supremum|infimum)\b"
 )
 _CONTEXT = 400
+_SUSPICIOUS = (
+    "not", "n't", "never", "false", "if ", "\\ne", "≠", "<", ">", "say", "said", "claim", "wrote", "writ", "think",
+    "thought", "guess", "answered", "wrong", "incorrect", "tempting", "naive", "attempt", "example", "instance",
+    "e.g", "such as", " like", "instead", "rather", "ignore", "disregard", "forget", "format", "your answer",
+    "twice", "thrice", "double", "triple", " of", "divisible", "except", "other than", " but",
+)  # fmt: skip
+"""One of these stands in every text that denies a box or makes another value of it; most leads hold none."""
 
 
 def objection(text: str, start: int, end: int) -> str:
     """Why the box at text[start:end] is no answer; empty where nothing around it speaks against it."""
     before = text[max(0, start - 60) : start]
+    suspicious = any(map(before.lower().__contains__, _SUSPICIOUS))
     if (
-        _NEGATED.search(before)
-        or _NOT_MEANT.search(before)
-        or (_REPORTED.search(before) and _ENDS.match(text, end))
+        (suspicious and (_NEGATED.search(before) or _NOT_MEANT.search(before)))
+        or (suspicious and _REPORTED.search(before) and _ENDS.match(text, end))
         or DENIED_AFTER.match(text, end)
         or retracted(text, end)
     ):
         return "the box is denied"
-    if _MODIFIED_BEFORE.search(before) or _MODIFIED_AFTER.match(text, end):
+    if (suspicious and _MODIFIED_BEFORE.search(before)) or _MODIFIED_AFTER.match(text, end):
         return "what stands around the box makes another value of it"
     if _ASKED.match(text, end):
         return "the box is part of a question"
     if _bounds(text, start, end):
         return "the box is a bound of the answer"
-    inside = (
-        (_OPENED.search(before) and _GOES_ON.match(text, end))
+    if _FACTOR_AFTER.match(text, end) or (not _follows_a_word(before) and _is_inside(before, text, end)):
+        return "the box is a part of a formula, not its result"
+    return ""
+
+
+def _follows_a_word(before: str) -> bool:
+    """Whether a word or a dollar sign stands before the box, so that nothing there makes a formula of it."""
+    last = before.rstrip(" \t")
+    return last.endswith("$") or (last[-2:].isalpha() and "\\" not in last[-8:])
+
+
+def _is_inside(before: str, text: str, end: int) -> bool:
+    """Whether the box is a factor, an argument, a coordinate or another part of a formula."""
+    return bool(
+        _FACTOR_BEFORE.search(before)
+        or (_OPENED.search(before) and _GOES_ON.match(text, end))
         or (_ENTERED.search(before) and _CLOSED.match(text, end))
         or (_MINUS_BEFORE.search(before) and _EQUALS_AFTER.match(text, end))
     )
-    if inside or _FACTOR_BEFORE.search(before) or _FACTOR_AFTER.match(text, end):
-        return "the box is a part of a formula, not its result"
-    return ""
 
 
 def _bounds(text: str, start: int, end: int) -> bool:
