@@ -13,10 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from functools import cache
 
+from verifiers.math.bare import bare, phrase_said
 from verifiers.math.boxes import Extraction, find_boxes, last_boxes
 from verifiers.math.clauses import affirms, retracted
+from verifiers.math.last_values import last_value
 from verifiers.math.numbers import parse_rational
-from verifiers.math.prose import answer_of_sentence, bare, last_of, last_value, phrase_said, readable
+from verifiers.math.prose import answer_of_sentence, last_of, readable
 from verifiers.math.surroundings import DENIED_AFTER
 from verifiers.types import InputError
 
