@@ -13,7 +13,7 @@ so thus hence therefore then and the our my its this that final correct right de
 numerical exact simplified simplest best we i can conclude find get see have obtain which means it follows as a
 an result finally now in conclusion think believe know am sure confident is here also consequently accordingly
 ultimately summary to summarize summarise short other words e ie step solution answer be must only
-all both two three four real complex distinct integer positive negative
+why s all both two three four real complex distinct integer positive negative
 donc alors ainsi par conséquent finalement la le l finale bonne correcte réponse
 por lo tanto entonces luego en respuesta correcta así que
 die der also ist daher somit folglich richtige endgültige antwort lautet

@@ -55,11 +55,11 @@ def time_of(canonical: str) -> Time | None:
 
 
 def same_time(ours: Time, theirs: Time) -> bool:
-    """Whether two times are the same; without am or pm only an hour after noon tells which half is meant."""
+    """Whether two times are the same; without am or pm only an hour from noon on tells which half is meant."""
     if bool(ours.half) == bool(theirs.half):
         return ours.seconds() == theirs.seconds()
     plainer = theirs if ours.half else ours
-    return (plainer.hour > 12 or plainer.hour == 0) and ours.seconds() == theirs.seconds()
+    return (plainer.hour >= 12 or plainer.hour == 0) and ours.seconds() == theirs.seconds()
 
 
 def same_date(answer: str, gold: str) -> bool | None:

@@ -19,7 +19,7 @@ from verifiers.math.clauses import affirms, retracted
 from verifiers.math.last_values import last_value
 from verifiers.math.numbers import parse_rational
 from verifiers.math.prose import answer_of_sentence, last_of, readable
-from verifiers.math.surroundings import DENIED_AFTER
+from verifiers.math.surroundings import DENIED_AFTER, only_shown
 from verifiers.types import InputError
 
 __all__ = ["Extraction", "extract", "find_boxes", "gold_text", "parse_rules"]
@@ -37,7 +37,7 @@ def _answer_tag(text: str) -> Extraction | None:
     if end < 0 or start < 0:
         return None
     behind = end + len("</answer>")
-    if DENIED_AFTER.match(text, behind) or retracted(text, behind):
+    if only_shown(text, start) or DENIED_AFTER.match(text, behind) or retracted(text, behind):
         return Extraction(None, "answer_tag", "the answer is denied", end)
     content = text[start + len("<answer>") : end].strip()
     inner = last_boxes(content)

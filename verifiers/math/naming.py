@@ -97,11 +97,24 @@ def is_derivative_sign(node: Node) -> bool:
 
 
 def _is_derivative(node: Call) -> bool:
-    """Whether this is dy/dx."""
+    """Whether this is dy/dx, or a higher or partial derivative that is a name."""
     if all(isinstance(arg, Sym) and arg.name.startswith("\\partial ") for arg in node.args):
         return True
+    return _quotient_of_differentials(node) is not None
+
+
+def _quotient_of_differentials(node: Call) -> tuple[str, str, int] | None:
+    """y, x and 2 of d^2y/dx^2; None for anything else."""
     letters = [run_of_letters(arg) for arg in node.args]
-    return all(run is not None and len(run) == 2 and run[0] == "d" for run in letters)
+    if all(run is not None and len(run) == 2 and run[0] == "d" for run in letters):
+        return str(letters[0])[1], str(letters[1])[1], 1
+    match node.args:
+        case (
+            Call("mul", (Call("pow", (Sym("d"), Num(order))), Sym(function))),
+            Call("mul", (Sym("d"), Call("pow", (Sym(variable), Num(other))))),
+        ) if order == other and order.denominator == 1 and 1 < order < 10:
+            return function, variable, int(order)
+    return None
 
 
 def indexed_roots(left: list[str], right: list[str]) -> bool:
@@ -157,13 +170,16 @@ def same_name(ours: Named, theirs: Named) -> dict[str, Node] | None:
     return None
 
 
-def _derivative_of(name: Node) -> str | None:
-    """The y of y' and of dy/dx; None for any other name."""
-    if isinstance(name, Call) and name.head == "prime" and isinstance(name.args[0], Sym):
-        return name.args[0].name
+def _derivative_of(name: Node) -> tuple[str, int] | None:
+    """y and 2 of y'' and of d^2y/dx^2; None for any other name."""
+    order = 0
+    while isinstance(name, Call) and name.head == "prime":
+        name, order = name.args[0], order + 1
+    if order:
+        return (name.name, order) if isinstance(name, Sym) else None
     if isinstance(name, Call) and name.head == "frac":
-        above, below = (run_of_letters(arg) for arg in name.args)
-        return above[1] if below == "dx" and above is not None and len(above) == 2 else None
+        found = _quotient_of_differentials(name)
+        return (found[0], found[2]) if found is not None and found[1] == "x" else None
     return None
 
 

@@ -39,7 +39,8 @@ _SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s+(?=[A-Z\"\\[(])|\s*$)|[。।]|[
 _COPULA_BEHIND = re.compile(r"\s*(?:हैं?|です|である|입니다|이다)[\s।。.]*$")
 _CONTRAST = re.compile(r",?\s+(?:and not|not|non|nicht|rather than|instead of)\s|不是")
 _CLAUSE = re.compile(
-    r"[,;]?\s+(?:because|since|as|which|due to|so|(?<!given )by|given that|per|after)\s"
+    r"[,;]?\s+(?:because|since|as|which|due to|so|given that|per|after"
+    r"|(?<!given )(?<!divided )(?<!multiplied )(?<!increased )(?<!reduced )by)\s"
     r"|,\s+(?:it|that|this|not|and not|where)\s"
     r"|，|,?\s+\((?:since|because)"
 )
@@ -48,6 +49,9 @@ _CLAUSE = re.compile(
 # "1/2, i.e. 50%" and "0.5 (or 50%)": two forms that must both be the gold.
 _IN_OTHER_WORDS = re.compile(
     r"(?:,\s*i\.e\.,?\s*|\s+\((?:or|i\.e\.,?|that is,?)\s+)([^(),]{1,60}?)\)?(?=[.\s]*$)"
+)
+_FINISHED = re.compile(
+    r",?\s+(?:as (?:required|desired|claimed|needed|expected|stated)|in (?:total|all)|altogether|overall)[.!\s]*$"
 )
 # "7 (3 + 4)": what stands in parentheses explains the value.
 _EXPLAINED_BEHIND = re.compile(r"([^\s()]+)\s+\(\s*\d[^()]{0,60}[-+*/×=][^()]{0,60}\)\.?")
@@ -73,6 +77,7 @@ def answer_of_sentence(rest: str, rule: str, position: int, *, predicate: bool =
         return Extraction(None, rule, "the sentence denies instead of answering", position)
     if contrast := _CONTRAST.search(rest):
         rest = rest[: contrast.start()].strip(" ,;")
+    rest = _FINISHED.sub("", rest)
     rest = _IN_OTHER_WORDS.sub(r" or \1", rest)
     if (explained := _EXPLAINED_BEHIND.fullmatch(rest)) is not None:
         rest = explained[1]

@@ -100,6 +100,11 @@ _SUSPICIOUS = (
 """One of these stands in every text that denies a box or makes another value of it; most leads hold none."""
 
 
+def only_shown(text: str, start: int) -> bool:
+    """Whether what stands at `start` is an example, a format or somebody's wrong answer."""
+    return _NOT_MEANT.search(text[max(0, start - 60) : start]) is not None
+
+
 def objection(text: str, start: int, end: int) -> str:
     """Why the box at text[start:end] is no answer; empty where nothing around it speaks against it."""
     before = text[max(0, start - 60) : start]
