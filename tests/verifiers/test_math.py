@@ -149,7 +149,10 @@ def test_the_verdict_says_what_an_equality_rests_on(answer: str, gold: str, said
         ("\\max(x,-1000)", "x"),
         ("\\sqrt{x^2-200x+10000}", "100-x"),
         ("\\lfloor x+\\frac15\\rfloor", "\\lceil x-\\frac45\\rceil"),
-        # True of everything.
+        # The same but at the squares.
+        ("\\lfloor\\sqrt{n}\\rfloor", "\\lfloor\\sqrt{n-1}\\rfloor"),
+        # True of everything, and of nothing.
+        ("x+1=x+2", "x+1=x+3"),
         ("x+y<x+y+1", "x+y<x+y+2"),
         # Another index is another constant.
         ("y=c_1e^x+c_3e^{-x}", "y=c_1e^x+c_2e^{-x}"),
