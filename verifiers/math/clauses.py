@@ -7,6 +7,7 @@ speed is 12", "there are 12", a label with a colon), and nothing in its sentence
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 _NEUTRAL_WORDS = """
 so thus hence therefore then and the our my its this that final correct right desired required overall total
@@ -69,7 +70,7 @@ _SO = re.compile(r"(?i)\b(?:so|thus|hence|therefore|then)\b")
 _OTHER_SCRIPT = re.compile(r"[\u0590-\u0dff\u2e80-\ud7af]")
 _SENTENCE_START = re.compile(r"[.!?]\s|[。！？\n]")
 _CLAUSE_START = re.compile(r"[;；]|,\s(?:but|so|thus|hence|therefore|then)\b|\b(?:but|however)\b")
-_STOP = re.compile(r"[.!?](?:\s|$)|[。！？\n]")
+_STOP = re.compile(r"[.!?][*_`]*(?:\s|$)|[。！？\n]")
 _UNSOUND = re.compile(
     r"(?i)\b(?:wrong|incorrect|reject(?:ed|s)?|extraneous|contradicts?|contradiction|impossible|invalid|except"
     r"|depends on|(?:does|do)(?: not|n't) (?:work|satisfy|hold)|not (?:a|an|the) (?:solution|root|answer)"
@@ -81,8 +82,10 @@ _UNSOUND = re.compile(
     r"|naive|used to|at first|exclud\w*|discard\w*|rul(?:e[sd]?|ing) out|fails?|never|nobody|no one|distractor"
     r"|bound|cannot|recall|forg[eo]t\w*|ignor\w*|check|test"
     r"|examples?|attempts?|tried|rumou?red|friends?|classmates?|teachers?|textbooks?|false|(?:do|does|did) not"
+    r"|testing|tokens?|(?:is|are|was|were) given"
+    r"|according to (?:the )?(?:forum|internet|book|web\w*|key|others?|some|my)"
     r"|no (?:solutions?|integers?|numbers?|values?|roots?|such)|confidence|elapsed)\b|n't\b|\bgiven [A-Za-z] ?="
-    r"|\b(?:scores?|rewards?|grade|rating)\s*[:=]"
+    r"|\b(?:scores?|rewards?|grade|rating|given)\s*[:=]"
     r"|\b(?:for|when|with|where|such that|in case)\s+[A-Za-z]\s*(?:=|is|equals)[\s$]*$"
 )
 # "The teacher's answer was 5": what an answer is, only "the answer is" can say.
@@ -109,7 +112,8 @@ collects? collected travels? travel?led walks? walked runs? ran drives? drove
 est sont co[uû]te reste ist sind kostet es son cuesta é è sono custa равно равен равна
 """
 _VERBS_WITH_AT = """
-travel(?:s|l?ed|l?ing) driv(?:es|ing) drove mov(?:es|ed|ing) walk(?:s|ed|ing) run(?:s|ning) ran fl(?:ies|ew|ying)
+arrives? arrived travel(?:s|l?ed|l?ing) driv(?:es|ing) drove mov(?:es|ed|ing) walk(?:s|ed|ing) run(?:s|ning) ran
+fl(?:ies|ew|ying)
 """
 _VERBS_WITH_TO = "comes? came amounts? amounted adds? rises? rose falls? fell drops? dropped grows? grew"
 _NOUNS_WITH_OF = """
@@ -136,7 +140,8 @@ _OUTPUT = re.compile(r"```output\s*$")
 _JUST = re.compile(r"(?i)^\W*(?:just |only |about |approximately |exactly |roughly |around |it's )*[\s$£€]*$")
 
 _VERB_NEXT = re.compile(
-    r"(?i)[\s$]*(?:(?:is|are|was|were)\b(?! (?:the|our|my|correct|right))|(?:does|do|did|has|had|can|will|would"
+    r"(?i)[\s$]*(?:(?:is|are|was|were)\b(?! (?:the|our|my|correct|right|left|needed|required|remaining))"
+    r"|(?:does|do|did|has|had|can|will|would"
     r"|leads?|works?|fails?|satisf\w+|gives?|divides?)\b)"
 )
 _COMPARED = re.compile(r"(?i)\b(?:more|fewer|less|greater|larger|smaller|higher|lower|older|younger) than\b")
@@ -153,33 +158,57 @@ _WENT_ON = re.compile(
 )
 
 
-def stated(text: str, start: int, end: int) -> bool:
-    """Whether the value at text[start:end] is stated as the result, and not taken back behind."""
-    before, after = text[max(0, start - 400) : start], text[end : end + 400]
+@dataclass(frozen=True, slots=True)
+class _Clause:
+    """What stands around a value: its sentence before it, the last clause of that, and what stands behind."""
+
+    sentence: str
+    lead: str
+    rest: str
+    following: str
+
+    @property
+    def asked(self) -> bool:
+        """Whether its sentence is a question."""
+        return self.following.startswith("?")
+
+
+def _around(text: str, start: int, end: int) -> _Clause:
+    before, after = text[max(0, start - _FAR) : start], text[end : end + _FAR]
     cut = [found.end() for found in _SENTENCE_START.finditer(before)]
     sentence = before[cut[-1] :] if cut else before
     clauses = [found.end() for found in _CLAUSE_START.finditer(sentence)]
     stop = _STOP.search(after)
     rest, following = (after[: stop.start()], after[stop.start() :]) if stop else (after, "")
-    lead = sentence[clauses[-1] :] if clauses else sentence
-    if (
-        (stop is not None and stop[0].startswith("?"))
-        or _COMPARED.search(rest)
-        or _QUESTION.search(following)
-    ):
+    return _Clause(sentence, sentence[clauses[-1] :] if clauses else sentence, rest, following)
+
+
+def doubted(text: str, start: int, end: int) -> bool:
+    """Whether the clause of text[start:end] supposes, quotes or denies the value, or it is taken back behind."""
+    return _doubted(_around(text, start, end)) or retracted(text, end)
+
+
+def _doubted(clause: _Clause) -> bool:
+    return bool(
+        clause.asked
+        or _UNSOUND.search(clause.lead)
+        or _UNSOUND.search(clause.rest)
+        or _TAKEN_BACK.search(clause.following)
+    )
+
+
+def stated(text: str, start: int, end: int) -> bool:
+    """Whether the value at text[start:end] is stated as the result, and not taken back behind."""
+    clause = _around(text, start, end)
+    lead, rest, following = clause.lead, clause.rest, clause.following
+    if _doubted(clause) or _OF_ANSWERS.search(lead) or retracted(text, end):
+        return False
+    if _COMPARED.search(rest) or _QUESTION.search(following):
         return False
     if _NARRATED.search(lead) and _WENT_ON.search(rest):
         # What somebody had at first: "Tom had 5 apples and ate some."
         return False
-    if (
-        _UNSOUND.search(lead)
-        or _OF_ANSWERS.search(lead)
-        or _UNSOUND.search(rest)
-        or _TAKEN_BACK.search(following)
-        or retracted(text, end)
-    ):
-        return False
-    if _OUTPUT.search(before) and after.lstrip().startswith("```"):
+    if _OUTPUT.search(text, max(0, start - _FAR), start) and text[end:].lstrip().startswith("```"):
         return True
     if _CLOCK.match(text, start) and _AT.search(lead):
         return True
@@ -188,9 +217,9 @@ def stated(text: str, start: int, end: int) -> bool:
         return True
     if _VERB_NEXT.match(rest) and "=" not in text[start:end] and not _STATES.search(lead):
         return False
-    if _STATES.search(lead) or _CONCLUDES.search(sentence) or (lead.strip() and _JUST.match(lead)):
+    if _STATES.search(lead) or _CONCLUDES.search(clause.sentence) or (lead.strip() and _JUST.match(lead)):
         return True
-    if _OPENS.fullmatch(lead) and not rest.strip(" $*."):
+    if _OPENS.fullmatch(lead) and not (rest + following.partition("\n")[0]).strip(" $*._`"):
         # The value alone on its line.
         return True
     # "19 people were late.", as the last thing said.

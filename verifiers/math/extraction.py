@@ -15,11 +15,11 @@ from functools import cache
 
 from verifiers.math.bare import bare, phrase_said
 from verifiers.math.boxes import Extraction, find_boxes, last_boxes
-from verifiers.math.clauses import affirms, retracted
+from verifiers.math.clauses import affirms, doubted, retracted
 from verifiers.math.last_values import last_value
 from verifiers.math.numbers import parse_rational
 from verifiers.math.prose import answer_of_sentence, last_of, readable
-from verifiers.math.surroundings import DENIED_AFTER, only_shown
+from verifiers.math.surroundings import DENIED_AFTER, objection, only_shown
 from verifiers.types import InputError
 
 __all__ = ["Extraction", "extract", "find_boxes", "gold_text", "parse_rules"]
@@ -51,7 +51,7 @@ _PHRASE = re.compile(
     r"(?:\s*(?:,\s*(?:in|to|as|rounded|expressed|written|simplified|with|then|thus|therefore|of course)"
     r"\b[^,.\n]{0,40},|\(\s*(?:in|to|as|rounded|expressed|written|simplified|with)\b[^()\n]{0,40}\)))?"
     r"\s+(?:is|are|must be|should be|will be|has to be|equals|comes out to(?: be)?|turns out to be)\s*:?"
-    r"|\banswers?(?:\s+to\s+[^.\n:]{0,80})?\s*[\"']?(?:\*\*|__)?\s*(?:[:=：→⇒]|[-–—]\s)|\bans\s*[:.](?=\s)"
+    r"|(?:\b|(?<=_))answers?(?:\s+to\s+[^.\n:]{0,80})?\s*[\"']?(?:\*\*|__)?\s*(?:[:=：→⇒]|[-–—]\s)|\bans\s*[:.](?=\s)"
     r"|\b(?:correct|right)\s+(?:option|choice)\s*(?:is\b\s*:?|:)|^[ \t]*A:"
     r"|^\W*(?:final )?answer[ \t]+(?=[\d$\\(]|-\d)|^[ \t>*_#-]*(?:final )?result[ \t*_]*:"
     r"|^[ \t*_#]*(?:final )?answer[ \t*_]*$"
@@ -187,7 +187,12 @@ def _bold(text: str) -> Extraction | None:
     ):
         # A label, or the number of a paragraph, with what it labels behind it.
         return None
-    return Extraction(content, "bold", position=found.start()) if readable(content) else None
+    if not readable(content):
+        return None
+    start, end = max(0, len(text) - 2000) + found.start(), max(0, len(text) - 2000) + found.end()
+    if objection(text, start, end) or doubted(text, start, end):
+        return Extraction(None, "bold", "the bold value is denied or changed", start)
+    return Extraction(content, "bold", position=start)
 
 
 def _whole(text: str) -> Extraction | None:

@@ -129,6 +129,8 @@ def _beside(node: Node, other: Node) -> Node:
             return _point(node)
         if isinstance(node, Relation) and len(other.items) > 1:
             return _several_names(node)
+    if isinstance(node, Relation) and isinstance(other, Relation) and isinstance(other.terms[0], Group):
+        return _names_and_values(node)
     if isinstance(node, Group) and node.opener == "" and isinstance(other, (Call, Group)):
         return _as_union(node, other)
     if isinstance(node, Call) and isinstance(other, Quantity):
@@ -218,6 +220,15 @@ def _several_names(node: Relation) -> Node:
     if set(node.operators) == {"="} and len(names) > 1 and letters and is_scalar(node.terms[-1]):
         return Group("", "", tuple(Relation((name, node.terms[-1]), ("=",)) for name in names))
     return node
+
+
+def _names_and_values(node: Relation) -> Node:
+    """x = y = z = 1 as (x, y, z) = (1, 1, 1)."""
+    several = _several_names(node)
+    if several is node or not isinstance(several, Group):
+        return node
+    sides = zip(*(item.terms for item in several.items if isinstance(item, Relation)), strict=True)
+    return Relation(tuple(Group("(", ")", side) for side in sides), ("=",))
 
 
 def _is_interval(node: Node) -> bool:

@@ -40,7 +40,7 @@ _LISTED = re.compile(r"\s*(?:,|;|,?\s*(?:and|or))\s*")
 _CHUNK = re.compile(
     r"\s?(?:hundred|thousand|million|billion|trillion)\b|[π√^²³][^\s,;:!?]*(?<![.)])|\*[^\s*,;:!?]+(?<![.)])"
 )
-_COLONS = re.compile(r"\b\d+(?::\d+)+(?:\s?[ap]\.?m\b\.?)?", re.IGNORECASE)
+_COLONS = re.compile(r"\b\d+(?:(?::|\s:\s)\d+)+(?:\s?[ap]\.?m\b\.?)?", re.IGNORECASE)
 _COPULA = re.compile(r"\b(?:is|are|equals|lies)\s+(?:at\s+(?=\())?")
 _FORMULA = re.compile(r"[=+*/^<>(\[]|\d[A-Za-z]")
 _TAIL = 20_000

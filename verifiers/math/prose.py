@@ -25,7 +25,7 @@ def last_of(matches: Iterator[re.Match[str]]) -> re.Match[str] | None:
 SPECIAL = re.compile(r"<\|[^|>]{1,40}\|>.*|</?s>.*|\bI hope it is correct\b.*", re.DOTALL)
 _DENIED = re.compile(
     r"(?i)^\W*(?:definitely |certainly |clearly )?(?:not\b|never\b|isn't\b)"
-    r"|^\W*(?:unknown|unclear|wrong|none|neither)\b"
+    r"|^\W*(?:unknown|unclear|wrong|none|neither|null|n/a)\b"
     r"|^\W*(?:no (?:es|son|puede)|n'est|ne |nicht|kein|non (?:è|può)|não|не |нет)\b"
 )
 _UNSURE = re.compile(

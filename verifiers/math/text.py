@@ -233,6 +233,13 @@ def same_words(left: str, right: str) -> bool:
         return False
     if not ours and not theirs:
         return plain(left).lower() == plain(right).lower() != ""
+    if (
+        len(ours) == 2
+        and sorted(map(len, ours))[0] == 1 < len(max(ours, key=len))
+        and set(ours) == set(theirs)
+    ):
+        # "odd n" and "n is odd".
+        return True
     return bool(ours) and (ours == theirs or _names_joined(left) == _names_joined(right) is not None)
 
 
