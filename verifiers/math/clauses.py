@@ -137,7 +137,7 @@ _STATES = re.compile(
 )
 _OPENS = re.compile(r"[\s$(\\[£€¥*_`>-]*$")
 _OUTPUT = re.compile(r"```output\s*$")
-_JUST = re.compile(r"(?i)^\W*(?:just |only |about |approximately |exactly |roughly |around |it's )*[\s$£€]*$")
+_JUST = re.compile(r"(?i)^\W*(?:just |only |about |approximately |exactly |roughly |around |it's )+[\s$£€]*$")
 
 _VERB_NEXT = re.compile(
     r"(?i)[\s$]*(?:(?:is|are|was|were)\b(?! (?:the|our|my|correct|right|left|needed|required|remaining))"
