@@ -85,7 +85,7 @@ _VALUE_OR = re.compile(
     r"(?i)(?P<value>[-+]?\d[\d.,/]*)[$\s]*,?\s*\bor\b[$\s]*(?:maybe |perhaps |possibly )?[$\s]*$"
 )
 _OR_VALUE = re.compile(
-    r"(?i)[$\s.,;)]*(?:\b(?:or|maybe|perhaps|possibly|alternatively)\b[,\s]*)+[$\s]*(?P<value>[-+]?\d[\d.,/]*)"
+    r"(?i)[$\s.,;)]*(?:\\text\s*\{\s*)?(?:\b(?:or|maybe|perhaps|possibly|alternatively)\b[,\s]*)+[}$\s]*(?P<value>[-+]?\d[\d.,/]*)"
 )
 
 

@@ -82,7 +82,7 @@ _UNSOUND = re.compile(
     r"|naive|used to|at first|exclud\w*|discard\w*|rul(?:e[sd]?|ing) out|fails?|never|nobody|no one|distractor"
     r"|bound|cannot|recall|forg[eo]t\w*|ignor\w*|check|test"
     r"|examples?|attempts?|tried|rumou?red|friends?|classmates?|teachers?|textbooks?|false|(?:do|does|did) not"
-    r"|testing|tokens?|(?:is|are|was|were) given"
+    r"|but (?:we|i|you) (?:still )?(?:need|want|must|have to)|testing|tokens?|(?:is|are|was|were) given"
     r"|according to (?:the )?(?:forum|internet|book|web\w*|key|others?|some|my)"
     r"|no (?:solutions?|integers?|numbers?|values?|roots?|such)|confidence|elapsed)\b|n't\b|\bgiven [A-Za-z] ?="
     r"|\b(?:scores?|rewards?|grade|rating|given)\s*[:=]"
@@ -107,8 +107,8 @@ _CONCLUDES = re.compile(
 _VERBS = """
 is are was were be been equals? remains? becomes? costs? has have had gets? got earns? earned makes? made needs?
 needed takes? took pays? paid spends? spent saves? saved sells? sold buys? bought eats? ate reads? uses? used
-receives? received leaves? left contains? holds? weighs? works? worked requires? produces? produced raises? raised
-collects? collected travels? travel?led walks? walked runs? ran drives? drove
+receives? received leaves? left contains? holds? weighs? measures? works? worked requires? produces? produced
+raises? raised collects? collected travels? travel?led walks? walked runs? ran drives? drove
 est sont co[uû]te reste ist sind kostet es son cuesta é è sono custa равно равен равна
 """
 _VERBS_WITH_AT = """
@@ -146,7 +146,9 @@ _VERB_NEXT = re.compile(
 )
 _COMPARED = re.compile(r"(?i)\b(?:more|fewer|less|greater|larger|smaller|higher|lower|older|younger) than\b")
 _CLOCK = re.compile(r"\d:\d\d")
-_LOCATED = re.compile(r"(?i)\b(?:is|are|was|lies|occurs?) at\s*$")
+_LOCATED = re.compile(
+    r"(?i)\b(?:is|are|was|lies|occurs?|meets?|intersects?|cross(?:es)?|touch(?:es)?) at\s*$"
+)
 _AT = re.compile(r"(?i)\b(?:at|by|until)\s*$")
 
 
@@ -171,6 +173,11 @@ class _Clause:
     def asked(self) -> bool:
         """Whether its sentence is a question."""
         return self.following.startswith("?")
+
+
+def lead_of(text: str, start: int) -> str:
+    """What stands before a value in its clause."""
+    return _around(text, start, start).lead
 
 
 def _around(text: str, start: int, end: int) -> _Clause:

@@ -252,7 +252,8 @@ def after_thinking(text: str) -> str | None:
 
 
 _NEXT_PROBLEM = re.compile(
-    r"\bI hope it is correct\b\.?\s*(?:<\|[^|>]{1,40}\|>\s*)*\n\s*(?:\*\*|#+ *)?(?:Problem|Question|Q)\b.*"
+    r"\bI hope it is correct\b\.?\s{0,9}(?:<\|[^|>]{1,40}\|>\s{0,9}){0,3}\n\s{0,9}(?:\*\*|#+ *)?"
+    r"(?:Problem|Question|Q)\b.*"
     r"|<\|im_start\|>\s*user\b.*",
     re.DOTALL,
 )

@@ -48,7 +48,7 @@ _TAIL = 20_000
 
 # "The maximum is 5, attained at x = 2." and the marks of a calculator, <<6*8=48>>48.
 _ATTAINED = re.compile(
-    r",?\s+(?:attained|achieved|reached|occurring|which (?:occurs|is (?:attained|achieved|reached)))"
+    r"(?<![\s,]),?\s+(?:attained|achieved|reached|occurring|which (?:occurs|is (?:attained|achieved|reached)))"
     r"\s+(?:at|when|for|if|by)\b[^.\n]*(\.?\s*)$"
 )
 _CALCULATED = re.compile(r"<<[^<>\n]{0,100}>>")

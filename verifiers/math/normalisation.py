@@ -94,7 +94,7 @@ _RENAMED = (
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
     (re.compile(r"\\(?:varnothing|O)(?![A-Za-z])"), r"\\emptyset "),
     (re.compile(r"\\(?:text|mathrm|rm)?\{?\\?degrees?\}?(?![A-Za-z])"), r"^\\circ "),
-    (re.compile(r"\^?\s*\{?\\(?:degree|textdegree|textcirc)(?![A-Za-z])\}?"), r"^\\circ "),
+    (re.compile(r"\^?\s{0,9}\{?\\(?:degree|textdegree|textcirc)(?![A-Za-z])\}?"), r"^\\circ "),
     (re.compile(r"\\varphi(?![A-Za-z])"), r"\\phi "),
     (re.compile(r"\\varepsilon(?![A-Za-z])"), r"\\epsilon "),
     (re.compile(r"\\(?:lvert|rvert|vert)(?![A-Za-z])"), "|"),

@@ -46,12 +46,12 @@ _AGAIN = re.compile(r"([-−]?\d[\d.,/]*)\s+\(([-−]?\d[\d.,/]*\s?(?:\\?%)?)\)"
 # "42 (forty-two)"
 _IN_WORDS = re.compile(r"([-−]?\d[\d.,/]*)\s*(?:\\text\s*\{\s*)?\(\s*([A-Za-z][A-Za-z -]*)\)\s*\}?")
 _REPEATED_ROOT = re.compile(
-    r"\s*(?:\\text\s*\{\s*)?\((?:an? )?(?:double|repeated|triple)(?: root| solution)?\)\s*\}?$"
+    r"(?<!\s)\s*(?:\\text\s*\{\s*)?\((?:an? )?(?:double|repeated|triple)(?: root| solution)?\)\s*\}?$"
 )
 # "(a) 6 (b) 8"
 _LETTERED = re.compile(
-    r"\((?:a|1|i)\)\s+(?![-+*/]\s)(\S[^()]*?)\s+\((?:b|2|ii)\)\s+(?![-+*/]\s)(\S[^()]*?)"
-    r"(?:\s+\((?:c|3|iii)\)\s+(?![-+*/]\s)(\S[^()]*))?"
+    r"\((?:a|1|i)\)\s+(?![-+*/]\s)(\S[^()]{0,200}?)\s{1,9}\((?:b|2|ii)\)\s+(?![-+*/]\s)(\S[^()]{0,200}?)"
+    r"(?:\s{1,9}\((?:c|3|iii)\)\s+(?![-+*/]\s)(\S[^()]{0,200}))?"
 )
 _ALL_BEYOND = re.compile(
     r"^(?:\\text\s*\{\s*(?:for )?all\s*\}|(?:for )?all)\s*(?=[a-z]\s*(?:[<>≤≥=]|\\[lg]e))"

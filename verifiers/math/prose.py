@@ -50,6 +50,7 @@ _CLAUSE = re.compile(
 _IN_OTHER_WORDS = re.compile(
     r"(?:,\s*i\.e\.,?\s*|\s+\((?:or|i\.e\.,?|that is,?)\s+)([^(),]{1,60}?)\)?(?=[.\s]*$)"
 )
+_THE_SET = re.compile(r"^the (?:set|interval|point|pair|ordered pair|vector|matrix|triple)\s+(?=[\[({$\\])")
 _FINISHED = re.compile(
     r",?\s+(?:as (?:required|desired|claimed|needed|expected|stated)|in (?:total|all)|altogether|overall)[.!\s]*$"
 )
@@ -77,7 +78,7 @@ def answer_of_sentence(rest: str, rule: str, position: int, *, predicate: bool =
         return Extraction(None, rule, "the sentence denies instead of answering", position)
     if contrast := _CONTRAST.search(rest):
         rest = rest[: contrast.start()].strip(" ,;")
-    rest = _FINISHED.sub("", rest)
+    rest = _THE_SET.sub("", _FINISHED.sub("", rest))
     rest = _IN_OTHER_WORDS.sub(r" or \1", rest)
     if (explained := _EXPLAINED_BEHIND.fullmatch(rest)) is not None:
         rest = explained[1]

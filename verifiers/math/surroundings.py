@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from verifiers.math.clauses import retracted
+from verifiers.math.clauses import lead_of, retracted
 
 _NEGATED = re.compile(
     r"(?i)(?:\b(?:not|never|cannot be)|n't|\\neq?|≠|\\not\s*=)\s*(?:be\s+|equal\s+(?:to\s+)?)?[$\s]*$"
@@ -35,7 +35,7 @@ DENIED_AFTER = re.compile(
     r"|(?:leads? to|gives?|is) a contradiction|contradicts\b"
     r"|\(\s*(?:wrong|incorrect|false|rejected|extraneous|just a guess|invalid)\b"
     r"|, which (?:is|was) (?:wrong|incorrect|false|impossible|not)\b"
-    r"|, but (?:i|we) (?:now )?(?:get|got|find|found)\b)"
+    r"|, but (?:i|we) (?:now )?(?:get|got|find|found|need|want|must|have to)\b)"
 )
 # 2 \\cdot \\boxed{21} and \\boxed{42} + 1 give another value than what is boxed.
 _FACTOR_BEFORE = re.compile(
@@ -91,6 +91,25 @@ _EXTREME = re.compile(
     r"|attain\w*|achiev\w*|supremum|infimum)\b"
 )
 _CONTEXT = 400
+# Words that no sentence holds which gives its box as the answer. Of tests, friends and conditions a sentence may
+# speak ("if she works"), so this is less than what makes a bare number unsound.
+_DOUBTED_BEFORE = re.compile(
+    r"(?i)\b(?:wrong\w*|incorrect\w*|mistake\w*|trap|fallac\w*|contradict\w*|impossible|invalid|extraneous"
+    r"|suppos\w*|assum\w*|imagine|pretend|tempt\w*|naive\w*|maybe|perhaps|unsure|not sure|unclear|distractor"
+    r"|reward is|can(?:'t|not) decide|nobody|no one|if (?:\w+ ){1,4}(?:would|had|were)"
+    r"|(?:one|you|they|we|i) (?:would|might|could) (?:say|think|answer|write))\b"
+)
+_DOUBTED_BEHIND = re.compile(
+    r"(?i)[\s$).,:;]*\b(?:is|was|would be|looks?|seems?)?\s*\b(?:wrong|incorrect|false|mistaken|invalid"
+    r"|only (?:the|a) (?:first|part)|(?:correct|right) (?:only )?if|tempting|ignore)\b"
+)
+_DOUBTING = (
+    "wrong", "incorrect", "mistake", "trap", "fallac", "contradict", "impossible", "invalid", "extraneous",
+    "suppos", "assum", "imagine", "pretend", "tempt", "naive", "maybe", "perhaps", "sure", "unclear", "distractor",
+    "reward", "decide", "nobody", "no one", "if ", "would", "might", "could",
+)  # fmt: skip
+"""One of these stands in every text that `_DOUBTED_BEFORE` matches."""
+_LONGEST_CLAUSE = 160
 _SUSPICIOUS = (
     "not", "n't", "never", "false", "if ", "\\ne", "≠", "<", ">", "say", "said", "claim", "wrote", "writ", "think",
     "thought", "guess", "answered", "wrong", "incorrect", "tempting", "naive", "attempt", "example", "instance",
@@ -113,6 +132,7 @@ def objection(text: str, start: int, end: int) -> str:
         (suspicious and (_NEGATED.search(before) or _NOT_MEANT.search(before)))
         or (suspicious and _REPORTED.search(before) and _ENDS.match(text, end))
         or DENIED_AFTER.match(text, end)
+        or _doubted(text, start, end)
         or retracted(text, end)
     ):
         return "the box is denied"
@@ -125,6 +145,14 @@ def objection(text: str, start: int, end: int) -> str:
     if _FACTOR_AFTER.match(text, end) or (not _follows_a_word(before) and _is_inside(before, text, end)):
         return "the box is a part of a formula, not its result"
     return ""
+
+
+def _doubted(text: str, start: int, end: int) -> bool:
+    """Whether the clause that gives the box doubts it, or what stands directly behind does."""
+    if _DOUBTED_BEHIND.match(text, end):
+        return True
+    before = text[max(0, start - _LONGEST_CLAUSE) : start].lower()
+    return any(map(before.__contains__, _DOUBTING)) and bool(_DOUBTED_BEFORE.search(lead_of(text, start)))
 
 
 def _follows_a_word(before: str) -> bool:
