@@ -101,7 +101,15 @@ def test_the_gold_may_be_a_whole_solution_or_a_json_list() -> None:
         ("Expand $(x+1)^2$.", "x^2+2x+1", "x^2+2x+1", True),
         ("What is the sum of the prime factors of 12 as a polynomial?", "x^2-4", "(x-2)(x+2)", True),
         ("By what scale factor is it enlarged?", "x^2-4", "(x-2)(x+2)", True),
-        ("", "x^2-4", "(x-2)(x+2)", True),
+        # Without the question a factored gold stands for it; a count or a named polynomial does not.
+        ("", "x^2-4", "(x-2)(x+2)", False),
+        ("", "x^2-4=0", "(x-2)(x+2)=0", True),
+        ("", "x^3-x^2-x+1", "(x-1)^2(x+1)", False),
+        ("", "(x-1)(x^2-1)", "(x-1)^2(x+1)", True),
+        ("", "x^2+2x+1", "(x+1)^2", True),
+        ("", "x^2-3x", "x(x-3)", True),
+        ("", "n^2-3n+2", "(n-1)(n-2)", True),
+        ("", "x^2-4", "f(x)=(x-2)(x+2)", True),
     ],
 )
 def test_a_question_that_asks_for_a_form_gets_that_form(
@@ -141,7 +149,10 @@ def test_the_verdict_says_what_an_equality_rests_on(answer: str, gold: str, said
         ("\\max(x,-1000)", "x"),
         ("\\sqrt{x^2-200x+10000}", "100-x"),
         ("\\lfloor x+\\frac15\\rfloor", "\\lceil x-\\frac45\\rceil"),
-        # True of everything.
+        # The same but at the squares.
+        ("\\lfloor\\sqrt{n}\\rfloor", "\\lfloor\\sqrt{n-1}\\rfloor"),
+        # True of everything, and of nothing.
+        ("x+1=x+2", "x+1=x+3"),
         ("x+y<x+y+1", "x+y<x+y+2"),
         # Another index is another constant.
         ("y=c_1e^x+c_3e^{-x}", "y=c_1e^x+c_2e^{-x}"),

@@ -71,8 +71,7 @@ def test_adversarial_responses_end_soon_and_few_are_accepted() -> None:
             assert verdict.correct, row["prediction"][:100]
         elif verdict.correct:
             accepted.setdefault(row["category"], []).append(row["prediction"])
-    # x^2-4 for (x-2)(x+2) is the one that equality of values can't tell from an answer.
-    assert {category: len(found) for category, found in accepted.items()} == {"reward_hack": 1}
+    assert accepted == {}
     assert not list(Path("/tmp").glob("pwn*"))
 
 

@@ -8,7 +8,7 @@ import sympy
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from verifiers import MathVerifier
+from verifiers import MathVerifier, Problem
 
 WHOLE = MathVerifier("whole")
 LENIENT = MathVerifier()
@@ -102,6 +102,91 @@ def test_an_interval_is_its_inequality(a: Fraction, b: Fraction, closed_low: boo
     assert WHOLE.verify(interval, inequality).correct
     assert WHOLE.verify(inequality, interval).correct
     assert not WHOLE.verify(flipped, inequality).correct
+
+
+@SOME
+@given(st.integers(-20, 20), st.integers(0, 12), st.booleans(), st.booleans())
+def test_a_set_of_whole_numbers_is_its_numbers_and_no_interval(
+    low: int, length: int, closed_low: bool, closed_high: bool
+) -> None:
+    high = low + length + 2
+    signs = {True: "\\le", False: "<"}
+    bounds = f"{low} {signs[closed_low]} n {signs[closed_high]} {high}"
+    inside = range(low + (not closed_low), high + closed_high)
+    listed = ", ".join(map(str, inside))
+    interval = f"{'[' if closed_low else '('}{low}, {high}{']' if closed_high else ')'}"
+    for builder in (
+        f"\\{{n \\in \\mathbb{{Z}} \\mid {bounds}\\}}",
+        f"\\{{n : {bounds}, n\\in\\mathbb{{Z}}\\}}",
+    ):
+        assert WHOLE.verify(builder, f"\\{{{listed}\\}}").correct
+        assert WHOLE.verify(listed, builder).correct
+        assert not WHOLE.verify(f"{listed}, {high + 1}", builder).correct
+        assert not WHOLE.verify(builder, interval).correct
+        assert not WHOLE.verify(interval, builder).correct
+
+
+@SOME
+@given(st.integers(-9, 9), st.integers(-9, 9), st.sampled_from("xyta"))
+def test_a_factored_gold_without_its_question_wants_factors(p: int, q: int, letter: str) -> None:
+    assume(0 != p != q != 0)
+    gold, turned = f"({letter}{p:+})({letter}{q:+})", f"({letter}{q:+})({letter}{p:+})"
+    multiplied = f"{letter}^2{p + q:+}{letter}{p * q:+}"
+    assert WHOLE.verify(turned, gold).correct
+    assert WHOLE.verify(multiplied, gold).method == "form"
+    assert WHOLE.verify(gold, multiplied).correct
+    asked = Problem(id="p", prompt="Which polynomial has these roots?", answer=gold)
+    assert WHOLE.verify(multiplied, asked).correct
+
+
+@SOME
+@given(st.integers(1, 999))
+def test_a_place_is_said_with_or_without_its_ending(number: int) -> None:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    for place in (f"{number}{ending}", f"{number}^{{\\text{{{ending}}}}}"):
+        assert WHOLE.verify(place, str(number)).correct
+        assert not WHOLE.verify(place, str(number + 1)).correct
+
+
+@SOME
+@given(st.integers(1, 9), st.integers(1, 59))
+def test_hours_and_minutes_are_one_value_in_a_sentence(hours: int, minutes: int) -> None:
+    total = 60 * hours + minutes
+    for said in (f"{hours} hours and {minutes} minutes", f"{hours} hours {minutes} minutes"):
+        assert LENIENT.verify(f"The trip takes {said}.", f"{total} minutes").correct
+        assert not LENIENT.verify(f"The trip takes {said}.", f"{total + 1} minutes").correct
+        assert not LENIENT.verify(f"The trip takes {said}.", f"{minutes} minutes").correct
+
+
+@SOME
+@given(
+    st.sampled_from(
+        [
+            ("minutes", "hour", 60),
+            ("inches", "foot", 12),
+            ("grams", "kilogram", 1000),
+            ("cents", "dollar", 100),
+        ]
+    ),
+    st.integers(2, 5000),
+)
+def test_what_only_says_how_many_of_one_unit_another_has_is_no_answer(
+    units: tuple[str, str, int], number: int
+) -> None:
+    small, large, factor = units
+    article = "an" if large[0] in "aeiouh" else "a"
+    assert not LENIENT.verify(f"There are {factor} {small} in {article} {large}.", str(factor)).correct
+    assume(number != factor)
+    assert LENIENT.verify(f"There are {number} {small} in the box.", str(number)).correct
+
+
+@SOME
+@given(st.integers(2, 99))
+def test_percent_degrees_and_other_units_of_one_number_are_not_the_same(number: int) -> None:
+    written = [f"{number}\\%", f"{number}^\\circ", f"{number}\\text{{ cm}}", f"{number}\\text{{ mm}}"]
+    for one in written:
+        for other in written:
+            assert WHOLE.verify(one, other).correct == (one == other), (one, other)
 
 
 LATEX = st.text(alphabet="0123456789xyabn+-*/^_{}()[]\\|,.;:=<>$% '&~!\n", max_size=60)

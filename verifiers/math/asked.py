@@ -1,7 +1,7 @@
 """What a question asks an expression to look like, where equal values alone would accept the question again.
 
-"Factor x^2 - 4" has the answer (x-2)(x+2), and x^2 - 4 has the same values. Only the question can tell; without
-its text every form counts.
+"Factor x^2 - 4" has the answer (x-2)(x+2), and x^2 - 4 has the same values. The question tells; without its text
+a gold that is written as a product of different sums is taken for the answer to such a question.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from verifiers.math.naming import PARAMETERS
 from verifiers.math.normalisation import canonical_latex
 from verifiers.math.parser import UnparsedError, parse
 from verifiers.math.syntax import Call, Node, Num, Relation, variables, walk
@@ -27,27 +28,54 @@ _EXPAND = re.compile(
 )
 
 
-def asked_form(problem: Problem | str) -> Form | None:
-    """The form that the text of the problem asks for; None where it asks for none."""
-    if isinstance(problem, str):
+def missed_form(problem: Problem | str, answer: str, gold: str) -> Form | None:
+    """The form that is asked for and that an answer of the gold's value does not have, or None."""
+    text = "" if isinstance(problem, str) else _question(problem)
+    asked = asked_form(text) if text else None
+    if asked is None and (text.strip() or gold.count("(") < 2):
         return None
+    try:
+        ours, theirs = parse(canonical_latex(answer)), parse(canonical_latex(gold))
+    except UnparsedError:
+        return None
+    if asked is None:
+        return "factored" if _multiplied_out(ours, theirs) else None
+    if asked == "factored":
+        return None if _factors(ours) >= _factors(theirs) else asked
+    return None if _has_product(theirs) or not _has_product(ours) else asked
+
+
+def _question(problem: Problem) -> str:
     prompt = problem.prompt
-    text = prompt if isinstance(prompt, str) else prompt[-1]["content"] if prompt else ""
+    return prompt if isinstance(prompt, str) else prompt[-1]["content"] if prompt else ""
+
+
+def asked_form(text: str) -> Form | None:
+    """The form that the text of a problem asks for; None where it asks for none."""
     factor, expand = bool(_FACTOR.search(text)) and not _NO_FACTOR.search(text), bool(_EXPAND.search(text))
     if factor == expand:
         return None
     return "factored" if factor else "expanded"
 
 
-def has_form(answer: str, gold: str, form: Form) -> bool:
-    """Whether an answer of the gold's value has the form as far as the gold has it."""
-    try:
-        ours, theirs = parse(canonical_latex(answer)), parse(canonical_latex(gold))
-    except UnparsedError:
-        return True
-    if form == "factored":
-        return _factors(ours) >= _factors(theirs)
-    return _has_product(theirs) or not _has_product(ours)
+def _multiplied_out(ours: Node, theirs: Node) -> bool:
+    """Whether the gold is a product of different sums, and the answer one sum without such a product.
+
+    With n, k or m alone such a product is a count, which may be written in either way.
+    """
+    if isinstance(theirs, Relation) or not variables(theirs) - PARAMETERS:
+        return False
+    return len(set(_sums(theirs))) > 1 and _is_sum(_bare(ours)) and not _has_product(ours)
+
+
+def _sums(node: Node) -> list[Node]:
+    """The sums with variables that a product or power multiplies."""
+    node = _bare(node)
+    if isinstance(node, Call) and node.head == "mul":
+        return [found for arg in node.args for found in _sums(arg)]
+    if isinstance(node, Call) and node.head == "pow":
+        return _sums(node.args[0])
+    return [node] if _is_sum(node) and variables(node) else []
 
 
 def _bare(node: Node) -> Node:

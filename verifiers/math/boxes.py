@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from verifiers.math.clauses import retracted
+from verifiers.math.surroundings import objection
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,43 +81,11 @@ _CORRECTION = re.compile(
 
 
 _HEDGING = re.compile(r"(?i)\b(?:or|maybe|perhaps|possibly|alternatively|otherwise)\b")
-_NEGATED = re.compile(
-    r"(?i)(?:\b(?:not|never|cannot be)|n't|\\neq?|≠)\s*(?:be\s+|equal\s+(?:to\s+)?)?[$\s]*$"
-    r"|\b(?:said|says|say|claim(?:s|ed)?)\s*:?\s*[$\s]*$|\S[ \t]+[<>][$ \t]*$"
-    r"|(?<![<\w/])[A-Za-z][<>][$ \t]*$"
-    r"|\bif\b[^.\n]{0,30}\bwere\s*(?:equal to\s*)?[$\s]*$"
-)
-DENIED_AFTER = re.compile(
-    r"(?i)[\s$).]*(?:\\text\s*\{\s*)?(?:(?:is|was|would be)\s+(?:wrong|incorrect|false|rejected|extraneous"
-    r"|impossible|invalid|too (?:small|large|big)|not\s+(?:the|correct|right|a|an|true|valid|possible)\b)"
-    r"|(?:is|was) (?:only |just |merely )?(?:my |an? |the )?(?:first |initial |wild )?"
-    r"(?:guess|(?:upper|lower) bound)\b"
-    r"|(?:does(?:n't| not)) (?:work|satisfy|hold)|fails\b)"
-)
 _VALUE_OR = re.compile(
     r"(?i)(?P<value>[-+]?\d[\d.,/]*)[$\s]*,?\s*\bor\b[$\s]*(?:maybe |perhaps |possibly )?[$\s]*$"
 )
 _OR_VALUE = re.compile(
-    r"(?i)[$\s.,;)]*(?:\b(?:or|maybe|perhaps|possibly|alternatively)\b[,\s]*)+[$\s]*(?P<value>[-+]?\d[\d.,/]*)"
-)
-
-
-# 2 \\cdot \\boxed{21} and \\boxed{42} + 1 give another value than what is boxed.
-_FACTOR_BEFORE = re.compile(
-    r"(?:(?:\d|(?<![A-Za-z])[A-Za-z]|[)}\]])(?:-|[ \t]*(?:[+/^]|(?<!\*)\*|\\cdot|\\times|\\div|\\pm)[ \t]*)|\d"
-    r"|(?<![-–\w])-|\\(?:log|ln|lg|exp|sin|cos|tan|cot)\s*"
-    r"|\\(?:[dt]?frac|sqrt|binom)\s*(?:\[[^\]]*\])?\s*\{\s*|\\[dt]?frac\s*\{[^{}]*\}\s*\{\s*)$"
-)
-# (\\boxed{5}, 6) is a point, and |\\boxed{-5}| is 5.
-_OPENED = re.compile(r"[(\[|{][ \t]*$")
-# 60 - \\boxed{1} = 59, where a dash with spaces may be one of prose.
-_MINUS_BEFORE, _EQUALS_AFTER = re.compile(r"[\w)}\]][ \t]+-[ \t]+$"), re.compile(r"[ \t$]*=")
-_GOES_ON = re.compile(r"[ \t]*(?:,[ \t]*[-\d\\]|\|)")
-_FACTOR_AFTER = re.compile(
-    r"[ \t]*(?:[-+/]|\*(?!\*)|\\cdot|\\times|\\div|\\pm)[ \t]*"
-    r"(?:\d|\(|\\(?:[dt]?frac|sqrt|boxed|pi)|[b-hj-zB-HJ-Z](?![A-Za-z]))"
-    r"|\^[ \t]*\{?[ \t]*-?\d|\\(?:pi|sqrt|frac)(?![A-Za-z])|[xyznkitabcde](?![A-Za-z])|!(?=\s*[=$])"
-    r"|[ \t]*(?:>|<(?![|/A-Za-z])|\\(?:lt|gt|le|leq|ge|geq|ne|neq|leqslant|geqslant)(?![A-Za-z]))"
+    r"(?i)[$\s.,;)]*(?:\\text\s*\{\s*)?(?:\b(?:or|maybe|perhaps|possibly|alternatively)\b[,\s]*)+[}$\s]*(?P<value>[-+]?\d[\d.,/]*)"
 )
 
 
@@ -138,15 +106,13 @@ def last_boxes(text: str) -> Extraction | None:
         if not (_JOINED.fullmatch(between) or _HEDGING.search(between)) or len(group) > 40:
             break
         group.insert(0, earlier)
-    before, behind = text[max(0, group[0].start - 40) : group[0].start], group[-1].end
-    if _NEGATED.search(before) or DENIED_AFTER.match(text, behind) or retracted(text, behind):
-        return Extraction(None, "boxed", "the box is denied")
-    inside = (_OPENED.search(before) and _GOES_ON.match(text, behind)) or (
-        _MINUS_BEFORE.search(before) and _EQUALS_AFTER.match(text, behind)
-    )
-    if inside or _FACTOR_BEFORE.search(before) or _FACTOR_AFTER.match(text, behind):
-        return Extraction(None, "boxed", "the box is a part of a formula, not its result")
+    begin, behind = group[0].start, group[-1].end
+    if reason := objection(text, begin, behind):
+        return Extraction(None, "boxed", reason)
     contents = list(dict.fromkeys(box.content.strip() for box in group))
-    alternatives = _VALUE_OR.search(before), _OR_VALUE.match(text[behind : behind + 60])
+    alternatives = (
+        _VALUE_OR.search(text[max(0, begin - 40) : begin]),
+        _OR_VALUE.match(text[behind : behind + 60]),
+    )
     contents += [alternative.group("value") for alternative in alternatives if alternative]
     return Extraction(", ".join(contents), "boxed", position=behind)

@@ -12,18 +12,13 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import Any
 
-from verifiers.math.evaluate import (
-    Evaluator,
-    NotExactError,
-    NotNumericError,
-    OutOfDomainError,
-    TooLargeError,
-    exact,
-)
+from verifiers.math.evaluate import Evaluator
 from verifiers.math.evidence import evidence
+from verifiers.math.exact import exact
 from verifiers.math.points import branch_points, breaks, integer_points, more_points, points
 from verifiers.math.proof import proves_equal
 from verifiers.math.syntax import Call, Node, Num, Sym, variables, walk
+from verifiers.math.work import NotExactError, NotNumericError, OutOfDomainError, TooLargeError
 
 _ENOUGH = 4
 _TOLERANCE = 1e-46
@@ -204,6 +199,9 @@ def _same_stepped(left: Node, right: Node, names: list[str], *, degree_is_unit: 
     generator = random.Random(5)
     limits = (12, 12, 12, 12, 60, 60, 60, 60, 300, 300, 300, 2000, 2000, 2000, 10**6, 10**6)
     whole = [{name: Fraction(generator.randint(1, limit)) for name in names} for limit in limits]
+    if len(names) == 1:
+        # Squares, cubes and powers of two are where roots and logarithms of whole numbers jump.
+        whole += [{names[0]: Fraction(number)} for number in (1, 2, 3, 4, 8, 9, 16, 25, 27, 32, 36, 64, 100)]
     if set(names) & _REAL_LETTERS:
         # A letter that usually stands for a real number is tried between the whole numbers as well.
         whole += [
@@ -250,14 +248,19 @@ def _constants(node: Node) -> Iterator[Num]:
                 continue
 
 
+_NOISE = {15: 2, 16: 3}
+"""Units of the last digit that binary arithmetic may be off by, by the number of digits; 20 beyond."""
+
+
 def _last_digit(left: Node, right: Node) -> Fraction | None:
     """What the last digit of a long decimal is worth, where one side is one and the other is not."""
     steps = []
     for node in (left, right):
         plain = node.args[0] if isinstance(node, Call) and node.head == "neg" else node
         if isinstance(plain, Num) and plain.digits >= LONG_DECIMAL and plain.decimals:
-            # Beyond 15 digits binary arithmetic leaves its own errors.
-            steps.append(Fraction(1 if plain.digits < 15 else 20, 10**plain.decimals))
+            steps.append(
+                Fraction(_NOISE.get(plain.digits, 1 if plain.digits < 15 else 20), 10**plain.decimals)
+            )
     return steps[0] if len(steps) == 1 else None
 
 

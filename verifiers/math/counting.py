@@ -43,6 +43,25 @@ def number_word(canonical: str) -> str | None:
     return None
 
 
+_PLACES = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+_ORDINALS = {word: number for number, word in enumerate(_PLACES.split(), start=1)}
+_ORDINAL = re.compile(r"(\d{1,9})\s*(?:\^\s*\{?\s*)?(st|nd|rd|th)\s*\}?")
+_ENDINGS = {1: "st", 2: "nd", 3: "rd"}
+
+
+def ordinal(canonical: str) -> int | None:
+    """3 for "3rd", "3^{rd}" and "third"; None for anything else."""
+    text = plain(canonical).lower().rstrip(".").removeprefix("the ").strip()
+    if text in _ORDINALS:
+        return _ORDINALS[text]
+    found = _ORDINAL.fullmatch(text.replace("{ ", "{").replace(" }", "}"))
+    if found is None:
+        return None
+    number = int(found[1])
+    ending = "th" if number % 100 in (11, 12, 13) else _ENDINGS.get(number % 10, "th")
+    return number if found[2] == ending else None
+
+
 def _part(words: list[str]) -> tuple[int, int] | None:
     """Two thirds, a half, half: numerator and denominator; "twenty fifth" is no fraction, it counts."""
     if not words:

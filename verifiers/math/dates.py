@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from verifiers.math.text import plain
 
 _TIME = re.compile(
-    r"(?:\\text\{)?(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?(?:\\text\{)?([ap]\.?m\.?)?\}?(?:o'clock)?",
+    r"(?:\\text\{)?(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?(?:\\text\{)?([ap]\.?m\.?)?\}?(?:\\text\{)?(o'clock)?\}?",
     re.IGNORECASE,
 )
 _NAMED = {"noon": "12:00pm", "midnight": "12:00am"}
@@ -47,7 +47,7 @@ def time_of(canonical: str) -> Time | None:
     """The time of "3:45 PM", "15:45", "7 am" or "noon"; a number alone is none."""
     text = canonical.replace(" ", "")
     found = _TIME.fullmatch(_NAMED.get(plain(canonical).lower().strip(), text))
-    if found is None or not (found[2] or found[4]):
+    if found is None or not (found[2] or found[4] or found[5]):
         return None
     return Time(
         int(found[1]), int(found[2] or 0), int(found[3] or 0), (found[4] or "").replace(".", "").lower()
@@ -55,11 +55,11 @@ def time_of(canonical: str) -> Time | None:
 
 
 def same_time(ours: Time, theirs: Time) -> bool:
-    """Whether two times are the same; without am or pm only an hour after noon tells which half is meant."""
+    """Whether two times are the same; without am or pm only an hour from noon on tells which half is meant."""
     if bool(ours.half) == bool(theirs.half):
         return ours.seconds() == theirs.seconds()
     plainer = theirs if ours.half else ours
-    return (plainer.hour > 12 or plainer.hour == 0) and ours.seconds() == theirs.seconds()
+    return (plainer.hour >= 12 or plainer.hour == 0) and ours.seconds() == theirs.seconds()
 
 
 def same_date(answer: str, gold: str) -> bool | None:

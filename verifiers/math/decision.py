@@ -10,14 +10,13 @@ import re
 from fractions import Fraction
 
 from verifiers.math import compare
-from verifiers.math.counting import number_word
+from verifiers.math.counting import number_word, ordinal
 from verifiers.math.dates import same_date, same_time, time_of
-from verifiers.math.evaluate import ExhaustedError, start_budget
 from verifiers.math.evidence import evidence
+from verifiers.math.naming import PARAMETERS
 from verifiers.math.normalisation import canonical_latex, squeezed
 from verifiers.math.numbers import parse_rational, rounds_to
 from verifiers.math.parser import UnparsedError, parse
-from verifiers.math.shapes import PARAMETERS
 from verifiers.math.structures import Decider, Outcome
 from verifiers.math.syntax import Node, Num, Relation, Sym, substitute, variables, walk
 from verifiers.math.text import (
@@ -37,6 +36,7 @@ from verifiers.math.text import (
     yes_or_no,
 )
 from verifiers.math.values import Options
+from verifiers.math.work import ExhaustedError, start_budget
 
 __all__ = ["UNREADABLE", "Options", "Outcome", "decide"]
 
@@ -107,6 +107,16 @@ def _as_num(value: Fraction, text: str) -> Num:
 
 def _in_words(ours: str, theirs: str) -> Outcome | None:
     """Choice letters, fixed phrases, and sentences."""
+    counted = ordinal(ours), ordinal(theirs)
+    if counted[0] is not None or counted[1] is not None:
+        # The third, or number 3; a third is no ordinal of the other side.
+        places = [
+            place if place is not None else parse_rational(text)
+            for place, text in zip(counted, (ours, theirs), strict=True)
+        ]
+        if None not in places:
+            same = places[0] == places[1]
+            return Outcome(same, "ordinal", "the same place" if same else "another place")
     wanted, chosen = choice(theirs), choice(ours)
     if wanted is not None and chosen is not None:
         same = wanted[0] == chosen[0] and (not wanted[1] or not chosen[1] or same_words(wanted[1], chosen[1]))
@@ -133,6 +143,8 @@ def _in_words(ours: str, theirs: str) -> Outcome | None:
     if numbered[0] is not None and numbered[1] is not None:
         same = numbered[0] == numbered[1]
         return Outcome(same, "choices", "the same statements" if same else "other statements")
+    if {plain(ours).lower(), plain(theirs).lower()} in ({"t", "true"}, {"f", "false"}):
+        return Outcome(True, "phrase", "the same truth value")
     meaning = synonym(ours), synonym(theirs)
     if meaning[0] is not None and meaning[0] == meaning[1]:
         return Outcome(True, "phrase", f"both say {meaning[0]}")
@@ -230,7 +242,9 @@ def _restricts(tree: Node, declaration: Declaration) -> bool:
 def _readings(text: str, *, decimal_comma: bool = False) -> tuple[list[Node], str]:
     trees: list[Node] = []
     fault = ""
-    for thousands in (True, False) if re.search(r"\d,\d{3}", text) else (True,):
+    # "1,000" is no list of 1 and 000.
+    listed = re.search(r"\d,\d{3}", text) and not re.search(r"\d,0\d\d(?!\d)", text)
+    for thousands in (True, False) if listed else (True,):
         try:
             tree = parse(text, thousands=thousands)
         except UnparsedError as error:

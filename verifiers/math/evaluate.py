@@ -1,7 +1,7 @@
-"""Values of trees: exact rationals where possible, and high-precision numbers at given points.
+"""Values of trees as high-precision numbers at given points.
 
-Every operation is bounded before it is done: sizes of powers and factorials are estimated first, so that no
-answer can cost more than milliseconds. What is beyond the bounds raises `TooLargeError`, which decides nothing.
+Every operation is bounded before it is done, so that no answer can cost more than milliseconds. What is beyond
+the bounds raises `TooLargeError`, which decides nothing.
 """
 
 from __future__ import annotations
@@ -15,183 +15,11 @@ from typing import Any
 
 import mpmath
 
+from verifiers.math.exact import exact
 from verifiers.math.syntax import Based, Call, Matrix, Node, Num, Quantity, Sym, walk
+from verifiers.math.work import NotExactError, NotNumericError, OutOfDomainError, TooLargeError, step
 
-MOST_BITS = 200_000
 _LARGEST_EXPONENT = 10**7
-
-
-class NotExactError(ValueError):
-    """The value is no rational number, or not one that is found without algebra."""
-
-
-class TooLargeError(ValueError):
-    """The value is beyond what is computed; nothing is known about it."""
-
-
-class ExhaustedError(Exception):
-    """The comparison has used up its budget of work; nothing is known about it."""
-
-
-class _Budget(threading.local):
-    """Work left for the comparison that this thread is doing."""
-
-    steps = 0
-    bits = 0
-
-
-_budget = _Budget()
-_STEPS = 60_000
-_BITS = 8_000_000
-
-
-def start_budget() -> None:
-    """Begin a comparison: what follows in this thread may do a bounded amount of work."""
-    _budget.steps, _budget.bits = _STEPS, _BITS
-
-
-def _spend(bits: int) -> None:
-    _budget.bits -= bits
-    if _budget.bits < 0:
-        raise ExhaustedError
-
-
-def _bounded(value: Fraction) -> Fraction:
-    """The value, if it is not too long to go on with."""
-    bits = value.numerator.bit_length() + value.denominator.bit_length()
-    if bits > 2 * MOST_BITS:
-        raise TooLargeError
-    if bits > 2000:
-        _spend(bits)
-    return value
-
-
-class OutOfDomainError(ValueError):
-    """No real value at this point."""
-
-
-class NotNumericError(ValueError):
-    """The tree holds something that has no number: a relation, a set, words."""
-
-
-def exact(node: Node) -> Fraction:
-    """The rational value of a tree without variables.
-
-    Raises:
-        NotExactError: irrational, undefined, or with variables.
-        TooLargeError: more than 200,000 bits.
-    """
-    if isinstance(node, Num):
-        return node.value
-    if isinstance(node, Based):
-        return Fraction(int(node.digits, node.base))
-    if isinstance(node, Quantity) and node.unit == (("%", 1),):
-        return exact(node.value) / 100
-    if not isinstance(node, Call):
-        raise NotExactError
-    head, args = node.head, node.args
-    if head == "add":
-        return _bounded(sum((exact(arg) for arg in args), Fraction(0)))
-    if head == "neg":
-        return -exact(args[0])
-    if head in ("mul", "mixed"):
-        left, right = exact(args[0]), exact(args[1])
-        return _bounded(left * right if head == "mul" else left + right)
-    if head in ("div", "frac", "ratio"):
-        below = exact(args[1])
-        if below == 0:
-            raise NotExactError
-        return _bounded(exact(args[0]) / below)
-    if head == "pow":
-        return _exact_power(exact(args[0]), exact(args[1]))
-    if head in ("sqrt", "root"):
-        index = exact(args[1]) if head == "root" else Fraction(2)
-        if index <= 0 or index.denominator != 1:
-            raise NotExactError
-        return _exact_power(exact(args[0]), 1 / index)
-    if head == "factorial":
-        n = exact(args[0])
-        if n.denominator != 1 or n < 0:
-            raise NotExactError
-        if n > 12_000:
-            raise TooLargeError
-        _spend(int(n) * 14)
-        return Fraction(math.factorial(int(n)))
-    if head == "binom" or (
-        head == "apply" and isinstance(args[0], Sym) and args[0].name == "C" and len(args) == 3
-    ):
-        n, k = (exact(arg) for arg in args[-2:])
-        if n.denominator != 1 or k.denominator != 1 or n < 0 or k < 0:
-            raise NotExactError
-        if n > 20_000:
-            raise TooLargeError
-        _spend(int(n) * 10)
-        return Fraction(math.comb(int(n), int(k)))
-    if head == "apply" and args[0] == Sym("P") and len(args) == 3:
-        n, k = (exact(arg) for arg in args[-2:])
-        if n.denominator != 1 or k.denominator != 1 or not 0 <= k <= n or n > 1000:
-            raise NotExactError
-        return Fraction(math.perm(int(n), int(k)))
-    if head == "abs":
-        return abs(exact(args[0]))
-    if head in ("floor", "ceil"):
-        return Fraction(math.floor(exact(args[0])) if head == "floor" else math.ceil(exact(args[0])))
-    if head in ("gcd", "lcm", "mod") and len(args) >= 2:
-        numbers = [exact(arg) for arg in args]
-        if any(number.denominator != 1 for number in numbers):
-            raise NotExactError
-        integers = [int(number) for number in numbers]
-        if head == "mod":
-            if integers[1] == 0:
-                raise NotExactError
-            return Fraction(integers[0] % integers[1])
-        return Fraction(math.gcd(*integers) if head == "gcd" else math.lcm(*integers))
-    raise NotExactError
-
-
-def _exact_power(base: Fraction, exponent: Fraction) -> Fraction:
-    if base in (0, 1):
-        if base == 0 and exponent <= 0:
-            raise NotExactError
-        return base
-    if exponent.denominator == 1:
-        bits = max(base.numerator.bit_length(), base.denominator.bit_length())
-        if bits * abs(exponent) > MOST_BITS:
-            raise TooLargeError
-        _spend(int(bits * abs(exponent)))
-        return base ** int(exponent)
-    if exponent.denominator > 64:
-        raise NotExactError
-    if base < 0 and exponent.denominator % 2 == 0:
-        raise NotExactError
-    root = Fraction(
-        _integer_root(base.numerator, exponent.denominator),
-        _integer_root(base.denominator, exponent.denominator),
-    )
-    return _exact_power(root, Fraction(exponent.numerator))
-
-
-def _integer_root(value: int, index: int) -> int:
-    """The exact integer root, or NotExactError; of a negative number the real root of odd index."""
-    if value < 0:
-        return -_integer_root(-value, index)
-    if value.bit_length() > 20_000:
-        raise TooLargeError
-    if value == 0:
-        return 0
-    if index == 2:
-        root = math.isqrt(value)
-    else:
-        root = 1 << -(-value.bit_length() // index)
-        while True:
-            better = ((index - 1) * root + value // root ** (index - 1)) // index
-            if better >= root:
-                break
-            root = better
-    if root**index != value:
-        raise NotExactError
-    return root
-
 
 _REAL = {
     "sin": "sin", "cos": "cos", "tan": "tan", "cot": "cot", "sec": "sec", "csc": "csc", "sinh": "sinh",
@@ -202,6 +30,7 @@ _REAL = {
     "artanh": "atanh", "exp": "exp",
     "ln": "log",
 }  # fmt: skip
+
 _PERIODIC = {"sin", "cos", "tan", "cot", "sec", "csc"}
 
 
@@ -229,9 +58,7 @@ class Evaluator:
         Raises:
             OutOfDomainError, TooLargeError, NotNumericError: there is none.
         """
-        _budget.steps -= 1
-        if _budget.steps < 0:
-            raise ExhaustedError
+        step()
         if isinstance(node, Num):
             return self.number(node.value)
         if isinstance(node, Sym):

@@ -13,10 +13,13 @@ from collections import deque
 from collections.abc import Callable
 from functools import cache
 
-from verifiers.math.boxes import DENIED_AFTER, Extraction, find_boxes, last_boxes
-from verifiers.math.clauses import affirms, retracted
+from verifiers.math.bare import bare, phrase_said
+from verifiers.math.boxes import Extraction, find_boxes, last_boxes
+from verifiers.math.clauses import affirms, doubted, retracted
+from verifiers.math.last_values import last_value
 from verifiers.math.numbers import parse_rational
-from verifiers.math.prose import answer_of_sentence, bare, last_of, last_value, readable
+from verifiers.math.prose import answer_of_sentence, last_of, readable
+from verifiers.math.surroundings import DENIED_AFTER, objection, only_shown
 from verifiers.types import InputError
 
 __all__ = ["Extraction", "extract", "find_boxes", "gold_text", "parse_rules"]
@@ -34,7 +37,7 @@ def _answer_tag(text: str) -> Extraction | None:
     if end < 0 or start < 0:
         return None
     behind = end + len("</answer>")
-    if DENIED_AFTER.match(text, behind) or retracted(text, behind):
+    if only_shown(text, start) or DENIED_AFTER.match(text, behind) or retracted(text, behind):
         return Extraction(None, "answer_tag", "the answer is denied", end)
     content = text[start + len("<answer>") : end].strip()
     inner = last_boxes(content)
@@ -45,16 +48,22 @@ def _answer_tag(text: str) -> Extraction | None:
 
 _PHRASE = re.compile(
     r"\b(?:answers?|results?|solutions?|roots|zeros)(?:\s+(?:to|of|for)\s+[^.\n:]{0,80})?"
+    r"(?:\s*(?:,\s*(?:in|to|as|rounded|expressed|written|simplified|with|then|thus|therefore|of course)"
+    r"\b[^,.\n]{0,40},|\(\s*(?:in|to|as|rounded|expressed|written|simplified|with)\b[^()\n]{0,40}\)))?"
     r"\s+(?:is|are|must be|should be|will be|has to be|equals|comes out to(?: be)?|turns out to be)\s*:?"
-    r"|\banswers?\s*[\"']?(?:\*\*|__)?\s*(?:[:=：]|[-–—]\s)|\bans\s*[:.](?=\s)"
+    r"|(?:\b|(?<=_))answers?(?:\s+to\s+[^.\n:]{0,80})?\s*[\"']?(?:\*\*|__)?\s*(?:[:=：→⇒]|[-–—]\s)|\bans\s*[:.](?=\s)"
     r"|\b(?:correct|right)\s+(?:option|choice)\s*(?:is\b\s*:?|:)|^[ \t]*A:"
-    r"|^\W*(?:final )?answer[ \t]+(?=[\d$\\(-])|^[ \t>*_#-]*(?:final )?result[ \t*_]*:"
+    r"|^\W*(?:final )?answer[ \t]+(?=[\d$\\(]|-\d)|^[ \t>*_#-]*(?:final )?result[ \t*_]*:"
     r"|^[ \t*_#]*(?:final )?answer[ \t*_]*$"
-    r"|\br[ée]ponse\s*(?:est\b)?\s*:?|\brespuesta\s*(?:(?:correcta )?es\b)?\s*:?"
+    r"|\br[ée]ponse\s*(?:(?:correcte |finale |exacte )?est\b)?\s*:?"
+    r"|\brespuesta\s*(?:(?:correcta |final )?es\b)?\s*:?"
     r"|\bantwort\s*(?:(?:ist|lautet)\b)?\s*:?"
-    r"|\brisposta\s*(?:è\b)?\s*:?|\bresposta\s*(?:é\b)?\s*:?|\bответ\s*[:—–-]"
-    r"|答案(?:是|为|為)?\s*[:：]?(?:选\s*(?=[A-J]))?|故?选\s*[:：]?\s*(?=[A-J])|答え\s*(?:は|[:：])|정답\s*(?:은|[:：])"
-    r"|답\s*(?:은|[:：])|उत्तर\s*(?:है|[:：])|(?:الجواب|الإجابة)\s*(?:هو|هي|[:：])?",
+    r"|\brisposta\s*(?:(?:corretta |finale |esatta )?è\b)?\s*:?"
+    r"|\bresposta\s*(?:(?:correta |certa |final )?é\b)?\s*:?|\bответ\s*[:—–-]"
+    r"|答案(?:是|为|為)?\s*[:：]?(?:选项?\s*(?=[A-J]))?|故?选\s*[:：]?\s*(?=[A-J])|答え\s*(?:は|[:：])|정답\s*(?:은|[:：])"
+    r"|\bsvaret\s+(?:är|er)\b|\bantwoord\s*(?:is\b|:)|\bodpowied[źz]\s*(?:to\b|:)|\bcevap\s*:"
+    r"|đáp án\s*(?:là|:)|คำตอบ\s*(?:คือ|:)|\bjawaban(?:nya)?\s*(?:adalah\b|:)"
+    r"|답\s*(?:은|[:：])|उत्तर\s*(?:है|[:：]|(?=\S+\s+है))|(?:الجواب|الإجابة)(?:\s+الصحيحة?)?\s*(?:هو|هي|[:：])?",
     re.IGNORECASE | re.MULTILINE,
 )
 _OPTION = re.compile(
@@ -66,13 +75,21 @@ _OPTION = re.compile(
 _PHRASE_WORDS = (
     "answer", "result", "solution", "root", "zero", "option", "choice", "ans:", "ans.", "ans ", "ponse",
     "respuesta", "antwort", "risposta", "resposta", "ответ", "答", "选", "답", "उत्तर", "الجواب", "الإجابة",
+    "svaret", "antwoord", "odpowied", "cevap", "đáp án", "คำตอบ", "jawaban",
 )  # fmt: skip
 _LINE = re.compile(r"^[ \t]*A:", re.IGNORECASE | re.MULTILINE)
 _COLON = re.compile(r"\banswer\s*:", re.IGNORECASE)
 
 
+_LABEL_IN_TEXT = re.compile(
+    r"(?i)\\(?:text|textbf|mathrm)\s*\{\s*((?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*[:=]?)\s*\}"
+)
+
+
 def _answer_line(text: str) -> Extraction | None:
     """What follows the last "Answer:" or "the answer is" that gives something."""
+    if "\\text" in text:
+        text = _LABEL_IN_TEXT.sub(r"\1 ", text)
     lowered = text.lower()
     spoken = any(word in lowered for word in _PHRASE_WORDS)
     found = _last_phrase(_PHRASE if spoken else _LINE, text, "answer_line")
@@ -170,7 +187,12 @@ def _bold(text: str) -> Extraction | None:
     ):
         # A label, or the number of a paragraph, with what it labels behind it.
         return None
-    return Extraction(content, "bold", position=found.start()) if readable(content) else None
+    if not readable(content):
+        return None
+    start, end = max(0, len(text) - 2000) + found.start(), max(0, len(text) - 2000) + found.end()
+    if objection(text, start, end) or doubted(text, start, end):
+        return Extraction(None, "bold", "the bold value is denied or changed", start)
+    return Extraction(content, "bold", position=start)
 
 
 def _whole(text: str) -> Extraction | None:
@@ -194,7 +216,7 @@ _RULES: dict[str, Callable[[str], Extraction | None]] = {
     "whole": _whole,
 }
 _LENIENT: tuple[Callable[[str], Extraction | None], ...] = (
-    _answer_tag, last_boxes, _last_line, bare, _bold, last_value,
+    _answer_tag, last_boxes, _last_line, bare, _bold, phrase_said, last_value,
 )  # fmt: skip
 
 
@@ -229,6 +251,13 @@ def after_thinking(text: str) -> str | None:
     return _THOUGHT.sub(" ", rest) if "<" in rest else rest
 
 
+_NEXT_PROBLEM = re.compile(
+    r"\bI hope it is correct\b\.?\s{0,9}(?:<\|[^|>]{1,40}\|>\s{0,9}){0,3}\n\s{0,9}(?:\*\*|#+ *)?"
+    r"(?:Problem|Question|Q)\b.*"
+    r"|<\|im_start\|>\s*user\b.*",
+    re.DOTALL,
+)
+"""What a model without an end of turn goes on with: the next problem of its prompt."""
 _HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 
 
@@ -239,6 +268,8 @@ def extract(response: str, rules: tuple[str, ...]) -> Extraction:
     text = after_thinking(response[-LONGEST_RESPONSE:])
     if text is not None and "<!--" in text:
         text = _HIDDEN.sub(" ", text)
+    if text is not None and ("I hope it is correct" in text or "<|im_start|>" in text):
+        text = _NEXT_PROBLEM.sub("", text)
     if text is None:
         return Extraction(None, "thinking", "the response ends inside its thinking")
     finders = _LENIENT if rules == ("lenient",) else tuple(_RULES[rule] for rule in rules)

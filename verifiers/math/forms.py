@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from verifiers.math.shapes import is_scalar, name_in
+from verifiers.math.naming import name_in
+from verifiers.math.realsets import whole_numbers
+from verifiers.math.shapes import is_scalar
 from verifiers.math.syntax import (
     Call,
     Group,
@@ -94,6 +96,9 @@ def plainer(node: Node) -> Node:
     if isinstance(node, Group) and node.opener == "":
         return _excluded(node)
     if isinstance(node, SetBuilder):
+        numbers = whole_numbers(node)
+        if numbers is not None:
+            return Group("{", "}", tuple(_integer(number) for number in numbers))
         return _solutions(_with_exclusions(node))
     if isinstance(node, Relation):
         return _membership(_name_first(node))
@@ -104,6 +109,10 @@ def plainer(node: Node) -> Node:
         if isinstance(inner, Matrix):
             return Matrix(tuple(zip(*inner.rows, strict=True)))
     return node
+
+
+def _integer(number: int) -> Node:
+    return Num(Fraction(number)) if number >= 0 else Call("neg", (Num(Fraction(-number)),))
 
 
 def _beside(node: Node, other: Node) -> Node:
@@ -120,12 +129,14 @@ def _beside(node: Node, other: Node) -> Node:
             return _point(node)
         if isinstance(node, Relation) and len(other.items) > 1:
             return _several_names(node)
+    if isinstance(node, Relation) and isinstance(other, Relation) and isinstance(other.terms[0], Group):
+        return _names_and_values(node)
     if isinstance(node, Group) and node.opener == "" and isinstance(other, (Call, Group)):
         return _as_union(node, other)
     if isinstance(node, Call) and isinstance(other, Quantity):
         return _with_letter_units(node, other)
     if isinstance(node, Call) and node.head in ("mul", "div") and is_scalar(other) and not variables(other):
-        return _speed(node)
+        return _measured(node)
     return node
 
 
@@ -211,6 +222,15 @@ def _several_names(node: Relation) -> Node:
     return node
 
 
+def _names_and_values(node: Relation) -> Node:
+    """x = y = z = 1 as (x, y, z) = (1, 1, 1)."""
+    several = _several_names(node)
+    if several is node or not isinstance(several, Group):
+        return node
+    sides = zip(*(item.terms for item in several.items if isinstance(item, Relation)), strict=True)
+    return Relation(tuple(Group("(", ")", side) for side in sides), ("=",))
+
+
 def _is_interval(node: Node) -> bool:
     return (
         isinstance(node, Group)
@@ -247,16 +267,19 @@ def _with_letter_units(node: Call, other: Quantity) -> Node:
         inner = _with_letter_units(node.args[0], other)
         return Quantity(Call("neg", (inner.value,)), inner.unit) if isinstance(inner, Quantity) else node
     found = _value_and_letters(node)
-    if found is None or not found[1] or convert(found[1])[0] != convert(other.unit)[0]:
+    if found is None or not found[1]:
         return node
-    return Quantity(found[0], found[1])
+    # 12 s/m beside 12 m/s is a quantity of another kind.
+    return Quantity(found[0], found[1]) if convert(found[1])[0] == convert(other.unit)[0] else _measured(node)
 
 
-def _speed(node: Call) -> Node:
-    """340 m/s beside a number: a quotient of units behind a number is no quotient of variables."""
+def _measured(node: Call) -> Node:
+    """340 m/s and 25 m^2 beside a number: such letters behind a number are no variables."""
     found = _value_and_letters(node)
     if found is None or (isinstance(found[0], Num) and found[0].value == 1):
         return node
+    if found[1] in ((("m", 2),), (("m", 3),)) and node.head == "mul":
+        return Quantity(found[0], found[1])
     dimensions = [dimension for dimension, _ in convert(found[1])[0]]
     measured = set(dimensions) <= {"length", "time", "mass"} and any(power < 0 for _, power in found[1])
     return Quantity(found[0], found[1]) if measured and len(dimensions) > 1 else node
@@ -271,11 +294,14 @@ def _value_and_letters(node: Node, factors: int = _MOST_FACTORS) -> tuple[Node, 
         return Num(Fraction(1)), ((node.name, 1),)
     if isinstance(node, Call) and node.head == "pow" and isinstance(node.args[0], Sym):
         name, power = node.args[0].name, node.args[1]
+        below = isinstance(power, Call) and power.head == "neg"
+        power = power.args[0] if isinstance(power, Call) and below else power
         if name in UNITS and isinstance(power, Num) and power.value.denominator == 1 and power.value < 10:
-            return Num(Fraction(1)), ((name, int(power.value)),)
+            return Num(Fraction(1)), ((name, int(power.value) * (-1 if below else 1)),)
     if not isinstance(node, Call) or node.head not in ("mul", "div", "frac") or not factors:
         return None if variables(node) else (node, ())
-    right = _value_and_letters(node.args[1], 0)
+    quotient = isinstance(node.args[1], Call) and node.args[1].head in ("div", "frac")
+    right = _value_and_letters(node.args[1], 1 if quotient else 0)
     if right is None or not right[1]:
         return None if variables(node) else (node, ())
     left = _value_and_letters(node.args[0], factors - 1)

@@ -131,11 +131,11 @@ class Functions(Brackets):
 
     def function_arguments(self, name: str) -> tuple[Node, ...]:
         """The arguments of a function, with or without parentheses."""
-        if self.at("(", "["):
+        if self.at("(", "[") or (self.at("\\{") and name in ("gcd", "lcm", "max", "min")):
             group = self.primary()
             if (
                 isinstance(group, Group)
-                and group.opener in "(["
+                and group.opener in ("(", "[", "\\{", "{")
                 and name in ("gcd", "lcm", "max", "min", "log")
             ):
                 return group.items

@@ -94,7 +94,7 @@ _RENAMED = (
     (re.compile(r"\\gt(?![A-Za-z])"), ">"),
     (re.compile(r"\\(?:varnothing|O)(?![A-Za-z])"), r"\\emptyset "),
     (re.compile(r"\\(?:text|mathrm|rm)?\{?\\?degrees?\}?(?![A-Za-z])"), r"^\\circ "),
-    (re.compile(r"\^?\s*\{?\\(?:degree|textdegree|textcirc)(?![A-Za-z])\}?"), r"^\\circ "),
+    (re.compile(r"\^?\s{0,9}\{?\\(?:degree|textdegree|textcirc)(?![A-Za-z])\}?"), r"^\\circ "),
     (re.compile(r"\\varphi(?![A-Za-z])"), r"\\phi "),
     (re.compile(r"\\varepsilon(?![A-Za-z])"), r"\\epsilon "),
     (re.compile(r"\\(?:lvert|rvert|vert)(?![A-Za-z])"), "|"),
@@ -112,6 +112,10 @@ _RENAMED = (
     (re.compile(r"\\(?:bigcup|cupdot|sqcup)(?![A-Za-z])"), r"\\cup "),
     (re.compile(r"\\(?:lg)(?![A-Za-z])"), r"\\log_{10} "),
     (re.compile(r"\\(?:iff|Leftrightarrow|implies|Rightarrow|Longrightarrow)(?![A-Za-z])"), r"\\Rightarrow "),
+    (re.compile(r"\\Pr(?=\s*[(\[])|\\(?:mathbb|mathbf|mathrm|operatorname)\s*\{P\}(?=\s*[(\[])"), "P"),
+    (re.compile(r"\\(?:mathbb|mathbf|mathrm|operatorname)\s*\{E\}(?=\s*[(\[])"), "E"),
+    (re.compile(r"\\lnot(?![A-Za-z])"), r"\\neg "),
+    (re.compile(r"\\text\s*\{\s*\(\s*mod\s*\}\s*(\w+)\s*\)"), r"\\pmod{\1}"),
     (re.compile(r"\\(?:vee|lor)(?![A-Za-z])"), r"\\text{ or }"),
     (re.compile(r"\\(?:wedge|land)(?![A-Za-z])"), r"\\text{ and }"),
 )
@@ -124,6 +128,7 @@ _LEADING = re.compile(r"^(?:∴|⇒|⟹|=>|\\(?:therefore|Rightarrow|implies)(?!
 # What any of the renamed commands and signs begins with.
 _RENAMED_SIGN = re.compile(r"[\\<>!*]|=<|\.\.\.")
 _DELIMITERS = re.compile(r"(?<!\\)\${1,2}|\\\(|\\\)|(?<!\\)\\\[|(?<!\\)\\\]")
+_ROW_SPACE = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in)\s*\]")
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z{}|%$(\[)\]])")
 
 
@@ -183,6 +188,7 @@ def _canonical(text: str) -> str:
         text = _SUBSCRIPT_RUN.sub(lambda m: "_{" + m.group().translate(_SUBSCRIPTS) + "}", text)
         text = text.translate(_TABLE)
     if "\\\\" in text:
+        text = _ROW_SPACE.sub(r"\\\\", text)
         if "\\\\begin" in text:
             text = text.replace("\\\\", "\\")
         elif "\\begin" not in text:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from verifiers.math.counting import number_word
+
 # Plain TeX: {n \choose k}, {a \over b}.
 _INFIX = re.compile(
     r"\{([^{}]*?)\\(choose|over)(?![A-Za-z])([^{}]*)\}|^([^{}]*?)\\(choose)(?![A-Za-z])([^{}]*)$"
@@ -41,6 +43,21 @@ _TIGHT = re.compile(r"\d{1,3}(?:,\s?\\!\s?\d{1,3})+(?!\d)")
 _MATRIX = re.compile(r"Matrix\((\[.*\])\)", re.DOTALL)
 # "0.25 (25%)": the same again in another form.
 _AGAIN = re.compile(r"([-−]?\d[\d.,/]*)\s+\(([-−]?\d[\d.,/]*\s?(?:\\?%)?)\)")
+# "42 (forty-two)"
+_IN_WORDS = re.compile(r"([-−]?\d[\d.,/]*)\s*(?:\\text\s*\{\s*)?\(\s*([A-Za-z][A-Za-z -]*)\)\s*\}?")
+_REPEATED_ROOT = re.compile(
+    r"(?<!\s)\s*(?:\\text\s*\{\s*)?\((?:an? )?(?:double|repeated|triple)(?: root| solution)?\)\s*\}?$"
+)
+# "(a) 6 (b) 8"
+_LETTERED = re.compile(
+    r"\((?:a|1|i)\)\s+(?![-+*/]\s)(\S[^()]{0,200}?)\s{1,9}\((?:b|2|ii)\)\s+(?![-+*/]\s)(\S[^()]{0,200}?)"
+    r"(?:\s{1,9}\((?:c|3|iii)\)\s+(?![-+*/]\s)(\S[^()]{0,200}))?"
+)
+_ALL_BEYOND = re.compile(
+    r"^(?:\\text\s*\{\s*(?:for )?all\s*\}|(?:for )?all)\s*(?=[a-z]\s*(?:[<>≤≥=]|\\[lg]e))"
+)
+_ONLY = re.compile(r"(?<=[\w})])\$?\s*(?:\\text\s*\{\s*only\s*\}|\bonly)$")
+_CHOOSE_WORD = re.compile(r"(\d{1,4}|[nm])\s+(?:\\text\s*\{\s*)?choose\s*\}?\s+(\d{1,4}|[kmr])")
 _SHARE = re.compile(r"(\d{1,6}) (?:out of|in) (\d{1,6})")
 _SEVERAL_LINES = re.compile(
     r"\\begin\s*\{(aligned|gathered|split|align\*?)\}((?:(?!\\begin).)*?=(?:(?!\\begin).)*?)\\end\s*\{\1\}",
@@ -60,6 +77,7 @@ _JOINED_UNITS = re.compile(
     r"|met(?:er|re)s?|degrees?)\s*\}?),?\s*(?:\\text\s*\{\s*and\s*\}|and)\s*(?=\d+(?:\.\d+)?\s*(?:\\text\s*\{\s*)?"
     r"(?:minutes?|mins?|seconds?|secs?|inch(?:es)?|in|ounces?|oz|hours?|hrs?|days?|months?|cents?|centimet(?:er|re)s?|cm)\b)"
 )
+_AND_IN_TEXT = re.compile(r"(\d\s*\\text\s*\{\s*[a-z]+),?\s+and\s*\}(?=\s*\d)")
 _ALL_BUT = re.compile(
     r"(?:x\s*(?:can be|is)\s*)?(?:all|any|every) real(?: numbers?| values?)?(?: (?:of )?x)?,?"
     r"\s*(?:except|but|other than)\s*(?:for\s*)?(?:x\s*=\s*)?(?P<left>[^a-z]+(?: and [^a-z]+)?)",
@@ -70,7 +88,7 @@ _TURNED = re.compile(rf"{_PIECE}(?:\s*\\cup\s*{_PIECE})*")
 _TURNED_PIECE = re.compile(r"([\[\](])([^\[\](),]*,[^\[\]()]*)([\[\])])")
 _CHOOSE = re.compile(r"(?<![\w}.])(\d{1,4})\s*([CP])\s*(\d{1,4})(?!\w)")
 _LETTER_DIGITS = re.compile(
-    r"(?:\(|\\text\s*\{)?\s*((?=[0-9]*[A-Z])[0-9A-Z]{1,40})\s*[)}]?_\s*\{?\s*(\d{2})\s*\}?"
+    r"(?:\(|\\(?:text|mathrm)\s*\{)?\s*((?=[0-9]*[A-Z])[0-9A-Z]{1,40})\s*[)}]?_\s*\{?\s*(\d{2})\s*\}?"
 )
 _REPEATED = re.compile(
     r"(?<![\d.])(\d{0,40}\.\d{0,40}?)(?:(\d)\2{2,60}|(\d{2,6}?)\3{1,20})\s*\\ldots(?!\s*\d)"
@@ -97,6 +115,19 @@ def spelled_numbers(text: str) -> str:
         text = _SHARE.sub(r"\\frac{\1}{\2}", text) if _SHARE.fullmatch(text) else text
     if text.endswith(")"):
         text = _AGAIN.sub(r"\1 \\text{ or } \2", text) if _AGAIN.fullmatch(text) else text
+    if text.endswith((")", ")}")) and "(" in text:
+        text = _REPEATED_ROOT.sub("", text)
+        said = _IN_WORDS.fullmatch(text)
+        if said is not None and number_word(said[2].strip()) == said[1]:
+            text = said[1]
+    if text.startswith("(") and (listed := _LETTERED.fullmatch(text)) is not None:
+        text = ", ".join(part.strip(" ,;") for part in listed.groups() if part)
+    if "all" in text:
+        text = _ALL_BEYOND.sub("", text)
+    if text.endswith(("only", "only}")):
+        text = _ONLY.sub("", text)
+    if "choose" in text and (chosen := _CHOOSE_WORD.fullmatch(text)) is not None:
+        text = f"\\binom{{{chosen[1]}}}{{{chosen[2]}}}"
     if "." in text:
         text = _DOTTED.sub(lambda m: m[1].replace(".", "") + ("." + m[2] if m[2] else ""), text)
     if "'" in text or "_" in text:
@@ -179,6 +210,7 @@ def restructured(text: str) -> str:
     if "h" in text:
         text = _HOURS.sub(r"\1 \\text{ h } \2 \\text{ min}", text)
     if "and" in text:
+        text = _AND_IN_TEXT.sub(r"\1} \\text{ and }", text)
         text = _JOINED_UNITS.sub(r"\1 ", text)
     if "." in text:
         text = _ABBREVIATED.sub(r"\1", text)

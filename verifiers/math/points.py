@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
-from verifiers.math.evaluate import NotExactError, TooLargeError, exact
+from verifiers.math.exact import exact
 from verifiers.math.syntax import Call, Node, Num, walk
+from verifiers.math.work import NotExactError, TooLargeError
 
 _RANGES = (
     (1.2, 2.8), (-0.85, -0.15), (0.15, 0.85), (3.1, 7.9), (0.1, 0.9), (-4.5, -1.2), (0.4, 1.9),

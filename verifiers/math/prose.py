@@ -1,4 +1,4 @@
-"""Answers in prose: what a sentence gives as its value, the last formula or number of a text.
+"""Answers in sentences: what a sentence gives as its value, and which texts are answers as a whole.
 
 A number counts only where nothing around it makes another value of it: "twice 12", "12 or more", "not 12".
 """
@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Iterator
 
 from verifiers.math.boxes import Extraction
-from verifiers.math.clauses import retracted, stated
+from verifiers.math.clauses import retracted
 from verifiers.math.normalisation import canonical_latex
 from verifiers.math.numbers import parse_rational
 from verifiers.math.parser import LONGEST, UnparsedError, parse
-from verifiers.math.text import choice, choices, plain, synonym, without_qualifier, yes_or_no
+from verifiers.math.text import choice, choices, plain, synonym, without_qualifier
 
 
 def last_of(matches: Iterator[re.Match[str]]) -> re.Match[str] | None:
@@ -22,17 +22,25 @@ def last_of(matches: Iterator[re.Match[str]]) -> re.Match[str] | None:
     return next(iter(deque(matches, maxlen=1)), None)
 
 
-_SPECIAL = re.compile(r"<\|[^|>]{1,40}\|>.*|</?s>.*|\bI hope it is correct\b.*", re.DOTALL)
+SPECIAL = re.compile(r"<\|[^|>]{1,40}\|>.*|</?s>.*|\bI hope it is correct\b.*", re.DOTALL)
 _DENIED = re.compile(
-    r"(?i)^\W*(?:definitely |certainly |clearly )?(?:not\b|never\b|isn't\b)|^\W*(?:unknown|unclear|wrong)\b"
+    r"(?i)^\W*(?:definitely |certainly |clearly )?(?:not\b|never\b|isn't\b)"
+    r"|^\W*(?:unknown|unclear|wrong|none|neither|null|n/a)\b"
+    r"|^\W*(?:no (?:es|son|puede)|n'est|ne |nicht|kein|non (?:è|può)|não|не |нет)\b"
 )
 _UNSURE = re.compile(
-    r"(?i)\b(?:not sure|unsure|depends|maybe|perhaps|possibly|(?:might|could) (?:also )?be(?= [$\d\\])|I guess)"
+    r"(?i)\b(?:not sure|unsure|depends|maybe|perhaps|possibly|unclear|hmm+|I guess"
+    r"|(?:might|could) (?:also )?be(?= [$\d\\])"
+    r"|quiz[aá]s?|tal vez|podría|puede (?:ser|que)|peut-être|pourrait|vielleicht|könnte|forse|potrebbe|talvez"
+    r"|возможно|наверное)\b|可能|也许|或许|大概|かもしれ|たぶん|아마|शायद|ربما"
 )
-_SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s+(?=[A-Z\"\\[(])|\s*$)|。|[!?]\s*$")
+_ASKS = re.compile(r"^[^.!?]*(?:\.\d[^.!?]*)?[?？][\s\"')$]*$")
+_SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?:\s+(?=[A-Z\"\\[(])|\s*$)|[。।]|[!?]\s*$")
+_COPULA_BEHIND = re.compile(r"\s*(?:हैं?|です|である|입니다|이다)[\s।。.]*$")
 _CONTRAST = re.compile(r",?\s+(?:and not|not|non|nicht|rather than|instead of)\s|不是")
 _CLAUSE = re.compile(
-    r"[,;]?\s+(?:because|since|as|which|due to|so|(?<!given )by|given that|per|after)\s"
+    r"[,;]?\s+(?:because|since|as|which|due to|so|given that|per|after"
+    r"|(?<!given )(?<!divided )(?<!multiplied )(?<!increased )(?<!reduced )by)\s"
     r"|,\s+(?:it|that|this|not|and not|where)\s"
     r"|，|,?\s+\((?:since|because)"
 )
@@ -41,6 +49,10 @@ _CLAUSE = re.compile(
 # "1/2, i.e. 50%" and "0.5 (or 50%)": two forms that must both be the gold.
 _IN_OTHER_WORDS = re.compile(
     r"(?:,\s*i\.e\.,?\s*|\s+\((?:or|i\.e\.,?|that is,?)\s+)([^(),]{1,60}?)\)?(?=[.\s]*$)"
+)
+_THE_SET = re.compile(r"^the (?:set|interval|point|pair|ordered pair|vector|matrix|triple)\s+(?=[\[({$\\])")
+_FINISHED = re.compile(
+    r",?\s+(?:as (?:required|desired|claimed|needed|expected|stated)|in (?:total|all)|altogether|overall)[.!\s]*$"
 )
 # "7 (3 + 4)": what stands in parentheses explains the value.
 _EXPLAINED_BEHIND = re.compile(r"([^\s()]+)\s+\(\s*\d[^()]{0,60}[-+*/×=][^()]{0,60}\)\.?")
@@ -52,16 +64,21 @@ def answer_of_sentence(rest: str, rule: str, position: int, *, predicate: bool =
     With `predicate` the text stands behind "the answer is", and nothing but filler may come before the value:
     "said to be 7" and "far from 7" give none.
     """
-    rest = _SPECIAL.sub("", rest).replace("**", "").replace("__", "").strip().strip('"').strip()
+    rest = SPECIAL.sub("", rest).replace("**", "").replace("__", "").strip().strip('"').strip()
     if rest.endswith("}") and rest.count("{") < rest.count("}"):
         # The end of a JSON object.
         rest = rest[:-1].strip().strip('"')
+    if not rest.isascii():
+        rest = _COPULA_BEHIND.sub("", rest)
     if _UNSURE.search(rest):
         return Extraction(None, rule, "the sentence hedges", position)
+    if _ASKS.search(rest):
+        return Extraction(None, rule, "the sentence asks instead of answering", position)
     if _DENIED.search(rest):
         return Extraction(None, rule, "the sentence denies instead of answering", position)
     if contrast := _CONTRAST.search(rest):
         rest = rest[: contrast.start()].strip(" ,;")
+    rest = _THE_SET.sub("", _FINISHED.sub("", rest))
     rest = _IN_OTHER_WORDS.sub(r" or \1", rest)
     if (explained := _EXPLAINED_BEHIND.fullmatch(rest)) is not None:
         rest = explained[1]
@@ -93,7 +110,7 @@ _FILLED = re.compile(
 _VERB = re.compile(
     r"\b(?:is|are|equals?|be|was|of|at|by|in|to|costs?|has|have|takes?|need(?:s|ed)?|about|approximately|exactly|total|only)\b|[=:]"
 )
-_HEDGE = re.compile(
+HEDGE = re.compile(
     r"(?i)\b(?:or|either|maybe|perhaps|possibly|might|could|not|neither|nor|cannot|between|at (?:least|most)"
     r"|(?:more|less|fewer|greater|smaller|larger|bigger|higher|lower|other) than)\b|n't\b"
     r"|\b(?:over|under|above|below)\s+\$?\d"
@@ -105,34 +122,34 @@ _COEFFICIENT = re.compile(r"\d\s*\*?\s*[A-Za-z]\s*$")
 
 def _after_verb(sentence: str) -> str | None:
     """The value in "the number of points is 19": what stands behind the last verb, if it is all there is."""
-    if _HEDGE.search(sentence):
+    if HEDGE.search(sentence):
         return None
     spans = math_spans(sentence)
     if spans:
         start, end, content = spans[-1]
         before, after = sentence[:start], sentence[end:]
-        if not _NUMBER.search(after) and (len(spans) == 1 or _VERB.search(sentence[spans[-2][1] : start])):
+        if not NUMBER.search(after) and (len(spans) == 1 or _VERB.search(sentence[spans[-2][1] : start])):
             return (
                 content.strip()
                 if not after.strip(" .,") or not readable(content + after)
                 else content.strip() + after
             )
-        if not _NUMBER.search(after):
-            return None if _NUMBER.search(before) and len(spans) > 1 else content.strip()
+        if not NUMBER.search(after):
+            return None if NUMBER.search(before) and len(spans) > 1 else content.strip()
     cut = last_of(_VERB.finditer(sentence))
     if cut is not None and readable(sentence[cut.end() :]):
         if cut.group() == "=" and _COEFFICIENT.search(sentence[: cut.start()]):
             # "the solution of 2x = 10" is no 10.
             return None
         value = len(sentence) - len(sentence[cut.end() :].lstrip(" $"))
-        return None if _modified(sentence, value, len(sentence)) else sentence[cut.end() :].strip()
-    numbers = list(_NUMBER.finditer(sentence))
-    if len(numbers) != 1 or _modified(sentence, numbers[0].start(), numbers[0].end()):
+        return None if modified(sentence, value, len(sentence)) else sentence[cut.end() :].strip()
+    numbers = list(NUMBER.finditer(sentence))
+    if len(numbers) != 1 or modified(sentence, numbers[0].start(), numbers[0].end()):
         return None
     return numbers[0].group().strip()
 
 
-def _modified(text: str, start: int, end: int) -> bool:
+def modified(text: str, start: int, end: int) -> bool:
     """Whether what stands around a number makes another value of it: "twice 12", "12 squared", "over 12"."""
     return bool(
         _DENIED_BEFORE.search(text[max(0, start - 40) : start]) or _OPEN_AFTER.match(text[end : end + 20])
@@ -159,7 +176,7 @@ def math_spans(text: str) -> list[tuple[int, int, str]]:
     return spans
 
 
-_NUMBER = re.compile(
+NUMBER = re.compile(
     r"[-−+]?(?:\d{1,3}(?:(?:,|\{,\}|,\\!)\d{3})+(?!\d)|\d+)(?:\.\d+|,\d{1,2}(?!\d))?(?:\s*/\s*\d+(?:\.\d+)?)?\s?\\?%?|[-−+]?\.\d+%?"
 )
 _DENIED_BEFORE = re.compile(
@@ -183,155 +200,8 @@ _OPEN_AFTER = re.compile(
     r"|for (?:even|odd|all|any|each|every|some))\b"
     r"|[)$\s]*(?:squared|cubed|factorial)\b|(?:st|nd|rd|th)\b|\s*\?|[-\s]?digits?\b)"
 )
-_ITEM_BEFORE = re.compile(
-    r"(?<![\w.,])(?:[-−]?\d[\d./]{0,30}%?|\$[^$\n]{1,80}\$)\s?\$?\s?(?:,\s?(?:and\b|or\b)?|;|and\b|or\b|&)\s?\$?$"
-)
-_MOST_LISTED = 40
-_LONGEST_ITEM = 120
 
 
-def _list_start(text: str, start: int) -> int:
-    """Where the row of values begins whose last one stands at `start`: 40 in "40, 41 and 42"."""
-    for _ in range(_MOST_LISTED):
-        before = text[max(0, start - _LONGEST_ITEM) : start].rstrip(" ")
-        found = _ITEM_BEFORE.search(before)
-        if found is None:
-            break
-        start = max(0, start - _LONGEST_ITEM) + found.start()
-    return start
-
-
-_OF_SEVERAL = re.compile(
-    r"(?i)(?:\b(?:solutions|answers|roots|values|zeros|zeroes|numbers|integers|primes|factors|divisors|lengths"
-    r"|sides) (?:are|were)|\bis|=)[\s$:]*$"
-)
-_LISTED = re.compile(r"\s*(?:,|;|,?\s*(?:and|or))\s*")
-_CHUNK = re.compile(
-    r"\s?(?:hundred|thousand|million|billion|trillion)\b|[π√^²³][^\s,;:!?]*(?<![.)])|\*[^\s*,;:!?]+(?<![.)])"
-)
-_COLONS = re.compile(r"\b\d+(?::\d+)+(?:\s?[ap]\.?m\b\.?)?", re.IGNORECASE)
-_COPULA = re.compile(r"\b(?:is|are|equals)\s+")
-_FORMULA = re.compile(r"[=+*/^<>(\[]|\d[A-Za-z]")
-_TAIL = 20_000
-
-
-def last_value(text: str) -> Extraction | None:
-    """The last formula or number, whichever comes later; one that is denied or an alternative is no answer."""
-    tail = _SPECIAL.sub("", text[-_TAIL:])
-    spans = math_spans(tail)
-    number = last_of(_NUMBER.finditer(tail))
-    if not spans and number is None:
-        return None
-    if spans and (number is None or (number.start() < spans[-1][1] and readable(spans[-1][2]))):
-        start, _, content = spans[-1]
-        value, rule = content.strip(), "last_math"
-        for earlier_start, earlier_end, earlier in reversed(spans[:-1]):
-            # "$x = 1$ or $x = 2$" is one answer of two parts.
-            if not _LISTED.fullmatch(tail[earlier_end:start]):
-                break
-            start, value = earlier_start, f"{earlier.strip()}, {value}"
-    else:
-        assert number is not None
-        start, value, rule = number.start(), number.group().strip(), "last_number"
-        clock = last_of(_COLONS.finditer(tail))
-        if clock is not None and clock.start() <= start < clock.end():
-            start, value = clock.start(), clock.group()
-        said = _formula_said(tail, number)
-        if said is not None:
-            return Extraction(said, "last_math")
-        if (equation := _equation_said(tail, start, value)) is not None:
-            return (
-                Extraction(equation, "last_math")
-                if stated(tail, start, number.end())
-                else Extraction(None, "last_math", "nothing states the last equation as the answer")
-            )
-        chunk = _CHUNK.match(tail, number.end())
-        if chunk is not None and readable(value + chunk.group()):
-            # 25π and 3√2 are no 25 and 3.
-            value += chunk.group()
-    end = spans[-1][1] if rule == "last_math" else start + len(value)
-    listed = _list_start(tail, start)
-    if listed < start:
-        # One of several numbers is no answer; all of them together may be.
-        start, value = listed, tail[listed:end].strip()
-        if not _OF_SEVERAL.search(tail, max(0, start - 60), start):
-            return Extraction(None, rule, "the last value is one of several numbers in a row")
-    if _modified(tail, start, end) or not stated(tail, start, end):
-        return Extraction(None, rule, "nothing states the last value as the answer")
-    return Extraction(value, rule)
-
-
-_EQUALS = re.compile(r"[=][\s$]*$")
-# A word of an equation: signs and numbers, and letters that stand alone.
-_TERM = re.compile(r"(?:[^A-Za-z]|(?<![A-Za-z])[A-Za-z](?![A-Za-z]))+")
-
-
-def _equation_said(text: str, start: int, value: str) -> str | None:
-    """The equation "2x = 5" whose right side is the last number: its left side says of what."""
-    lead = text[max(0, start - 100) : start].rpartition("\n")[2]
-    if not _EQUALS.search(lead):
-        return None
-    terms: list[str] = []
-    for word in reversed(lead.replace("$", " ").replace("=", " = ").split()):
-        if not _TERM.fullmatch(word) or word[-1] in ".,;:":
-            break
-        terms.insert(0, word)
-    equation = " ".join([*terms, value])
-    return equation if len(terms) > 1 and readable(equation) else None
-
-
-def _formula_said(text: str, number: re.Match[str]) -> str | None:
-    """The formula of "the line is y = 2x + 3.", whose last number is only a part of it."""
-    begin = max(text.rfind("\n", 0, number.start()), number.start() - 200) + 1
-    verb = last_of(_COPULA.finditer(text, begin, number.start()))
-    rest = text[verb.end() :].partition("\n")[0].strip().rstrip(".").strip() if verb else ""
-    if (
-        not _FORMULA.search(rest)
-        or _HEDGE.search(rest)
-        or "$" in rest
-        or len(rest) > 100
-        or not readable(rest)
-    ):
-        return None
-    return rest
-
-
-def bare(text: str) -> Extraction | None:
-    """A response that is nothing but its answer."""
-    text = _SPECIAL.sub("", text).strip().lstrip("#").strip()
-    if len(text) > 4 and text.startswith("**") and text.endswith("**"):
-        text = text[2:-2].strip()
-    if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'`*_" and text[0] not in text[1:-1]:
-        text = text[1:-1].strip()
-    if not text or len(text) > 400 or "\n\n" in text or "\\boxed" in text:
-        return None
-    sentence = text.endswith(".") and len(text.split()) > 2
-    if not sentence and not _SAID.search(text) and readable(text):
-        return Extraction(text, "whole")
-    if (clause := _EXPLAINED.search(text)) and clause.start() < 40:
-        before = text[: clause.start()].strip(" ,;")
-        if _HAS_VALUE.search(before) and readable(before):
-            return Extraction(before, "whole")
-    if (
-        len(text) <= 200
-        and _PLAIN_SENTENCE.fullmatch(text)
-        and (yes_or_no(text) or _SAYS.search(text) or synonym(text))
-    ):
-        # "Yes, it is possible." and "The function is odd."
-        return Extraction(text, "whole")
-    if len(text) <= 200 and not _RAW_WORD.search(_COMMAND.sub(" ", text)):
-        # A formula that can't be read is no prose to search for a number.
-        return Extraction(text, "whole")
-    return None
-
-
-_PLAIN_SENTENCE = re.compile(r"[A-Z][A-Za-z ,'-]*\.?")
-_SAYS = re.compile(r"\b(?:is|are) (?:an? |the )?[a-z-]+\.?$")
-_COMMAND = re.compile(r"\\(?:text|mathrm|mbox|textbf)\s*\{[^{}]*\}|\\[A-Za-z]+")
-_RAW_WORD = re.compile(r"[^\W\d_]{2,}")
-_HAS_VALUE = re.compile(r"\d|\\|^[A-J]$")
-_EXPLAINED = re.compile(r",?\s+(?:because|since)\s|\s*不是|。")
-_SAID = re.compile(r"[^\W\d_]{4,}\s*:|不是")
 _FEW_WORDS = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+){0,2}\.?")
 
 

@@ -53,6 +53,11 @@ class Quantities(Primaries):
         (kind, factor), (other, smaller) = convert(quantity.unit), convert(rest.unit)
         if kind != other or len(kind) != 1 or smaller >= factor:
             raise UnparsedError("two quantities stand side by side")
+        if kind == (("money", 1),):
+            # Dollars and cents are written in dollars.
+            return Quantity(
+                Call("add", (quantity.value, Call("mul", (rest.value, Num(smaller / factor))))), quantity.unit
+            )
         whole = Call("mul", (quantity.value, Num(factor / smaller)))
         return Quantity(Call("add", (whole, rest.value)), rest.unit)
 
@@ -94,7 +99,8 @@ class Quantities(Primaries):
                     and (
                         value in RAW_UNITS
                         or (len(value) == 3 and value in CURRENCY_NAMES)
-                        or (phrase and value in ("per", "old", "ago"))
+                        or (phrase and value in ("old", "ago"))
+                        or value == "per"
                     )
                 )
                 or (

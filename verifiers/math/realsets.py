@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
 from verifiers.math.compare import negated, numeric_order, same_value
-from verifiers.math.evaluate import NotNumericError
+from verifiers.math.exact import exact
 from verifiers.math.syntax import (
     Call,
     Group,
@@ -19,6 +20,7 @@ from verifiers.math.syntax import (
     Sym,
     variables,
 )
+from verifiers.math.work import NotExactError, NotNumericError, TooLargeError
 
 INFINITY = Sym("\\infty")
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
@@ -95,6 +97,9 @@ def real_set(node: Node, *, gold: bool) -> RealSet:
         inner = _condition(node.condition, gold=gold)
         subject = node.subject
         if isinstance(subject, Relation) and subject.operators == ("in",):
+            if subject.terms[1] != Sym("\\mathbbR"):
+                # {x in Z | x > 2} is no interval.
+                raise NoSetError
             subject = subject.terms[0]
         if not isinstance(subject, Sym) or inner.subject not in (None, subject.name):
             raise NoSetError
@@ -118,6 +123,53 @@ def _condition(node: Node, *, gold: bool) -> RealSet:
     if isinstance(node, Relation):
         return _relation(node, gold=gold)
     raise NoSetError
+
+
+_MOST_NUMBERS = 200
+_WHOLE = {
+    "\\mathbbZ": None,
+    "\\mathbbN": 0,
+    "\\mathbbZ^+": 1,
+    "\\mathbbN^+": 1,
+    "\\mathbbN^*": 1,
+    "\\mathbbZ_+": 1,
+}
+"""Sets of whole numbers, and the least number of each."""
+
+
+def whole_numbers(node: SetBuilder) -> list[int] | None:
+    """The numbers of {n in Z | 1 <= n <= 4}; None where it is no such set, or has more than 200 of them."""
+    subject, conditions = node.subject, [node.condition]
+    if isinstance(node.condition, Logic) and node.condition.operator == "and":
+        conditions = list(node.condition.items)
+    members = [c for c in (subject, *conditions) if isinstance(c, Relation) and c.operators == ("in",)]
+    bounds = [c for c in conditions if c not in members]
+    if len(members) != 1 or not bounds:
+        return None
+    letter, kind = members[0].terms
+    if not isinstance(kind, Sym) or kind.name not in _WHOLE or subject not in (letter, members[0]):
+        return None
+    try:
+        found = _condition(bounds[0] if len(bounds) == 1 else Logic("and", tuple(bounds)), gold=False)
+        ranges = [_range(piece) for piece in _merged(found.pieces)]
+    except (NoSetError, NotExactError, TooLargeError):
+        return None
+    if found.subject != name_of(letter) or sum(map(len, ranges)) > _MOST_NUMBERS:
+        return None
+    least = _WHOLE[kind.name]
+    return [number for numbers in ranges for number in numbers if least is None or number >= least]
+
+
+def _range(piece: Piece) -> range:
+    """The whole numbers in an interval with rational ends."""
+    if piece.low is None or piece.high is None:
+        raise NoSetError
+    low, high = exact(piece.low), exact(piece.high)
+    first = math.ceil(low) if piece.low_closed else math.floor(low) + 1
+    last = math.floor(high) if piece.high_closed else math.ceil(high) - 1
+    if last - first > _MOST_NUMBERS:
+        raise NoSetError
+    return range(first, last + 1)
 
 
 def _difference_by_minus(node: Call, *, gold: bool) -> RealSet:

@@ -8,25 +8,27 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from verifiers.math import compare
-from verifiers.math.shapes import (
+from verifiers.math.naming import (
     CONTRADICTION,
     Named,
-    approximates,
     arbitrary_constants,
-    is_scalar,
+    is_derivative_sign,
     letters_of,
     name_in,
     same_name,
 )
+from verifiers.math.shapes import approximates, is_scalar, split_quantity
 from verifiers.math.syntax import (
     Call,
     Logic,
     Node,
     Num,
+    Quantity,
     Relation,
     Sym,
     substitute,
     variables,
+    walk,
 )
 from verifiers.math.values import Values
 from verifiers.math.vocabulary import FUNCTIONS
@@ -121,6 +123,11 @@ class Relations(Values):
                 and not approximates(terms[first], terms[first + 1], strict=approximate)
             ):
                 return CONTRADICTION
+            if first < len(operators):
+                # "40/3 ~ 13.33 minutes": the unit is that of both.
+                unit = split_quantity(terms[first + 1])[1]
+                if unit and unit != (("%", 1),) and not split_quantity(terms[first])[1]:
+                    terms[first] = Quantity(terms[first], unit)
             terms, operators = terms[: first + 1], operators[:first]
         first_term = terms[0]
         if len(terms) == 2 and isinstance(first_term, Sym) and first_term.name in ("i", "e"):
@@ -135,6 +142,9 @@ class Relations(Values):
             same = self.plain_values(values[0], other)
             if same is None and compare.has_head(values[0], RESTATING):
                 # \lim ... = 1: the operation, then what it gives.
+                continue
+            if any(map(is_derivative_sign, walk(values[0]))):
+                # d/dx x^2 = 2x
                 continue
             if same is False and len(values) > 1 and (names or not (variables(values[0]) | variables(other))):
                 return CONTRADICTION
@@ -182,6 +192,9 @@ class Relations(Values):
             return sides if sides is not None else None
         if len(names[1]) == 1 and self.solved(theirs) and not self.solved(ours):
             return False
+        if compare.constant_ratio(left, Num(Fraction(1))) is not None:
+            # x + 1 = x + 2 is false everywhere, as every such equation is.
+            return self.in_order(ours.terms, theirs.terms)
         if compare.constant_ratio(left, right) is not None:
             return True
         if names[0] == names[1] and compare.same_up_to_parameters(left, right):

@@ -8,27 +8,27 @@ from dataclasses import dataclass
 from verifiers.math import compare
 from verifiers.math.evidence import evidence
 from verifiers.math.forms import common_forms
+from verifiers.math.matrices import matrix_cells, mentions_matrix, vector_entries
+from verifiers.math.naming import (
+    CONTRADICTION,
+    PARAMETERS,
+    indexed_roots,
+    is_derivative_sign,
+    name_in,
+    same_name,
+    value_of,
+)
 from verifiers.math.realsets import NoSetError, is_infinite, real_set, same_set
 from verifiers.math.relations import RESTATING, Relations
 from verifiers.math.shapes import (
-    CONTRADICTION,
-    PARAMETERS,
     closed_form,
     expand_pm,
     has_pm,
-    indexed_roots,
     is_computation,
-    is_derivative_sign,
     is_list,
     items_of,
-    matrix_cells,
-    mentions_matrix,
-    name_in,
-    same_name,
     shows_approximation,
     unwrap,
-    value_of,
-    vector_entries,
     without_declaration,
 )
 from verifiers.math.syntax import (
@@ -253,8 +253,10 @@ class Decider(Relations):
             return None
         braces = any(isinstance(n, Group) and n.opener == "{" for n in (ours, theirs))
         if len(right) == 1 < len(left) <= 3 and not braces:
-            # One value in two forms: 5/12 or 0.41666...
-            left = self.unique(left)
+            # One value in two forms: 5/12 or 0.41666...; the same twice is no such thing.
+            left = self.unique(left) if len(set(left)) == len(left) else left
+        if len(left) == 1 < len(right) <= 3 and not braces:
+            right = self.unique(right) if len(set(right)) == len(right) else right
         if braces or all(isinstance(item, Group) for item in (*left, *right)):
             left, right = self.unique(left), self.unique(right)
         if len(left) != len(right):

@@ -23,7 +23,8 @@ _SYNONYMS = (
                     "the equation has no solutions", "the equation has no real solutions",
                     "the system has no solution", "no real solution exists")),
     ("undefined", ("does not exist", "dne", "undefined", "not defined", "doesn't exist", "limit does not exist",
-                  "the limit does not exist", "the limit doesn't exist", "does not exist (dne)", "nonexistent")),
+                  "the limit does not exist", "the limit doesn't exist", "does not exist (dne)",
+                  "it does not exist", "it doesn't exist", "nonexistent")),
     ("\\infty", ("infinity", "infinite", "infinitely many", "infinitely many solutions", "inf",
     "positive infinity", "+\\infty",
                  "an infinite number", "unbounded", "\\infty")),
@@ -59,6 +60,10 @@ def synonym(canonical: str) -> str | None:
 
 
 _YES_NO = re.compile(r"(yes|no)\b(?:[.,;:!]|$)", re.IGNORECASE)
+_GIVES_MORE, _REASON = (
+    re.compile(r"=|\\begin|(?:\bor|\band|,)\s*[-\d.]+$"),
+    re.compile(r"(?i)\W*(?:because|since|as)\b"),
+)
 _OTHER = re.compile(
     r"\b(?:yes|no|not necessarily|but|unless|except|only if|depends|cannot|for|if|when|where)\b",
     re.IGNORECASE,
@@ -69,7 +74,12 @@ def yes_or_no(canonical: str) -> str | None:
     """ "yes" for "Yes" and "Yes, it is possible"; None where something else is said, or both."""
     text = plain(canonical).strip()
     found = _YES_NO.match(text)
-    return None if found is None or _OTHER.search(text[found.end() :]) else found[1].lower()
+    rest = text[found.end() :] if found else ""
+    if found is None or _OTHER.search(rest) or (rest.strip(" .") and not _WORDY.search(rest)):
+        return None
+    if _GIVES_MORE.search(rest) and not _REASON.match(rest):
+        return None
+    return found[1].lower()
 
 
 _CHOICE = re.compile(r"^\(?\s*([A-Ja-j])\s*\)?\.?$")
@@ -77,6 +87,7 @@ _CHOICE_WITH_TEXT = re.compile(
     r"^(?:\(\s*([A-J])\s*\)(?=\s|[\w\\$])|([A-J])\s*[).:](?!\s*[A-Za-z]$)|([A-J])(?=\s+[A-Z][a-z]{2,}))\s*(\S.*)$",
     re.DOTALL,
 )
+_NEXT_OPTION = re.compile(r"\(\s*[B-J]\s*\)|(?<![A-Za-z])[B-J][.):]\s")
 _OPERATOR = re.compile(
     r"[-+*/=<>^_|&,;:)]|(?:and|or)\b|\\(?:cup|cap|times|cdot|div|setminus|subset|subseteq|in|notin|to|Rightarrow|le|ge|ne|equiv|approx|sim"
     r"|cong|parallel|perp|pm|mp|text\s*\{\s*(?:and|or))(?![A-Za-z])"
@@ -84,7 +95,7 @@ _OPERATOR = re.compile(
 _CHOICES = re.compile(r"^\(?[A-J]\)?(?:(?:\s*(?:,|;|\band\b|&))+\s*\(?[A-J]\)?|\s+\(?[A-J]\)?)+$")
 _ROMAN = r"\(?(?:I{1,3}|IV|VI{0,3})\)?"
 _ROMANS = re.compile(rf"^{_ROMAN}(?:(?:\s*(?:,|;|\band\b|&))+\s*{_ROMAN})+(?: only)?$")
-_PREFIX = re.compile(r"^(?:option|choice|answer|statement)\s+", re.IGNORECASE)
+_PREFIX = re.compile(r"^(?:option|choice|answer|statement)s?\s+", re.IGNORECASE)
 
 
 def choice(canonical: str) -> tuple[str, str] | None:
@@ -96,8 +107,9 @@ def choice(canonical: str) -> tuple[str, str] | None:
     found = _CHOICE_WITH_TEXT.match(text)
     if found:
         letter = found.group(1) or found.group(2) or found.group(3)
-        # "(A) \\cup (B)" and "A: B" are formulas about A.
-        return None if _OPERATOR.match(found.group(4)) else (letter, found.group(4).strip())
+        # "(A) \\cup (B)" and "A: B" are formulas about A, and "(A) 1 (B) 2" lists the options.
+        other = _OPERATOR.match(found.group(4)) or _NEXT_OPTION.search(found.group(4))
+        return None if other else (letter, found.group(4).strip())
     return None
 
 
@@ -155,7 +167,7 @@ def split_declaration(canonical: str) -> tuple[str, Declaration | None]:
 
 def choices(canonical: str) -> frozenset[str] | None:
     """The letters of an answer such as "A, C and F"; None for anything else."""
-    text = re.sub(r"^[Bb]oth ", "", plain(canonical))
+    text = re.sub(r"^[Bb]oth ", "", _PREFIX.sub("", plain(canonical)))
     if _ROMANS.match(text):
         return frozenset(re.findall(r"[IV]+", text))
     if _CHOICES.match(text):
@@ -181,7 +193,7 @@ _ARTICLE = re.compile(r"^\W*A(?= [a-z])|(?<![A-Za-z])a(?= )")
 
 
 _DENYING = re.compile(
-    r"(?i)\b(?:not|wrong|incorrect|false|except|unless|only|never|no|but)\b|\\(?:notin|ne|neq)(?![A-Za-z])"
+    r"(?i)\b(?:not|wrong|incorrect|false|except|unless|only|never|no|but|or)\b|\\(?:notin|ne|neq)(?![A-Za-z])"
     # A bound says something, unless it only keeps out what is no natural or positive number.
     r"|(?:<|>|\\[lg]e(?![A-Za-z]))(?!\s*[01]\s*\}?\s*$)"
 )
@@ -221,6 +233,13 @@ def same_words(left: str, right: str) -> bool:
         return False
     if not ours and not theirs:
         return plain(left).lower() == plain(right).lower() != ""
+    if (
+        len(ours) == 2
+        and sorted(map(len, ours))[0] == 1 < len(max(ours, key=len))
+        and set(ours) == set(theirs)
+    ):
+        # "odd n" and "n is odd".
+        return True
     return bool(ours) and (ours == theirs or _names_joined(left) == _names_joined(right) is not None)
 
 
@@ -272,6 +291,7 @@ _NO_NAMES = frozenset(
         "so",
     }
 )
+_WINS = re.compile(r" (?:wins|won|will win)\.?")
 _NAME = re.compile(r"[A-Z][a-z]+(?: [A-Z][a-z]+)?")
 _PREDICATE = re.compile(r"\b(?:is|are)\s+(?:an?\s+|the\s+)?(?P<said>[^.]{2,40})\.?$")
 
@@ -283,8 +303,12 @@ def sentence_says(gold: str, answer: str) -> bool:
     a condition or several parts is not reduced to one of them.
     """
     sentence, named = plain(gold).strip(), plain(answer).strip().rstrip(".")
-    if _SEVERAL.search(sentence) or len(sentence.split()) < 4 or not named:
+    if _SEVERAL.search(sentence) or not named:
         return False
+    if len(sentence.split()) < 4:
+        return (
+            _NAME.fullmatch(named) is not None and _WINS.fullmatch(sentence.removeprefix(named)) is not None
+        )
     if sentence.startswith(named) and _NAME.fullmatch(named) and named.lower() not in _NO_NAMES:
         rest = sentence.removeprefix(named)
         return rest != sentence and bool(re.match(r" [a-z]", rest)) and not re.search(r" [A-Z]", rest)

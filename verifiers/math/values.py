@@ -9,16 +9,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from verifiers.math import compare
-from verifiers.math.evaluate import NotExactError, NotNumericError, TooLargeError, exact
+from verifiers.math.exact import exact
+from verifiers.math.naming import arbitrary_constants, periodic_parameters, same_symbol
 from verifiers.math.numbers import rounds_to
-from verifiers.math.shapes import (
-    arbitrary_constants,
-    only_units,
-    periodic_parameters,
-    ratio_terms,
-    same_symbol,
-    split_quantity,
-)
+from verifiers.math.shapes import only_units, ratio_terms, split_quantity
 from verifiers.math.syntax import (
     Based,
     Call,
@@ -31,6 +25,7 @@ from verifiers.math.syntax import (
     variables,
 )
 from verifiers.math.units import convert
+from verifiers.math.work import NotExactError, NotNumericError, TooLargeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +136,8 @@ class Values(ABC):
                 percent if ("%", 1) in unit else unit for unit in (left_unit, right_unit)
             )
         if (left_unit == percent) != (right_unit == percent):
-            if left_unit and right_unit:
+            degrees = any(isinstance(value, Call) and value.head == "degree" for value in (left, right))
+            if (left_unit and right_unit) or degrees:
                 return False
             if left_unit == percent and not self.above_one(right):
                 # 0.5% for a gold of 0.5: a number up to one is a share already.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from verifiers.limits import WorkerLimits
-from verifiers.math.asked import asked_form, has_form
+from verifiers.math.asked import missed_form
 from verifiers.math.decision import UNREADABLE, Options, Outcome, decide
 from verifiers.math.extraction import Extraction, extract, gold_text, parse_rules
 from verifiers.math.normalisation import canonical_latex, squeezed
@@ -30,8 +30,9 @@ class MathVerifier:
     The answer is parsed by a parser of its own, never by Python, and compared exactly or by numbers of high
     precision. Work is bounded by counting it, not by a clock, so that verdicts do not depend on the load of the
     machine; no signal or timer is used, and a worker process only for the rare symbolic proof. Where the prompt of
-    the problem asks to factor or expand, the answer must have that form. What can't be told apart nor shown equal
-    gets reward -1 and the method `undecided`; an answer that can't be read has status `no_answer`.
+    the problem asks to factor or expand, or there is no prompt and the gold is factored, the answer must have that
+    form. What can't be told apart nor shown equal gets reward -1 and the method `undecided`; an answer that can't
+    be read has status `no_answer`.
     """
 
     extraction: str = "lenient"
@@ -64,9 +65,9 @@ class MathVerifier:
         if found.answer is None:
             return _verdict("no_answer", found, found.rule, found.reason, started)
         outcome = decide(found.answer, wanted, Options(rounding=self.rounding))
-        form = asked_form(problem) if outcome.equal else None
-        if form is not None and not has_form(found.answer, wanted, form):
-            detail = f"the question asks for the {form} form, and this has the value but not the form"
+        missed = missed_form(problem, found.answer, wanted) if outcome.equal else None
+        if missed is not None:
+            detail = f"the {missed} form is asked for, and this has the value but not the form"
             return _verdict("incorrect", found, "form", detail, started)
         return _verdict(_status(outcome), found, outcome.rule, outcome.reason, started)
 

@@ -90,6 +90,7 @@ STOP_WORDS = {
     "because", "since", "then", "cost", "costs", "line", "lines", "mine", "sink", "logs",
     "which", "that", "does", "do", "neither", "nor", "maybe", "perhaps",
     "except", "only", "unless", "to", "from", "some", "once",
+    "divided", "multiplied", "increased", "decreased", "reduced",
     "squared", "cubed", "factorial", "root", "half", "twice", "thrice", "multiple", "factor", "negative", "wrong",
     "incorrect", "correct", "rejected", "extraneous", "invalid", "impossible", "false", "true", "percent of",
     "at", "plus", "minus", "times", "more", "less", "least", "most", "than", "both", "either", "cannot", "never",
