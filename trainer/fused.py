@@ -29,13 +29,12 @@ class FusedParts:
     """The parts of a model that have a replacement here."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Try every norm and rotary embedding of `model`."""
-        self.norms: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = []
-        for module in model.modules():
-            replacement = _norm_like(module)
-            if replacement is not None:
-                self.norms.append((module, replacement))
-        sources = {type(module).__module__ for module in model.modules()}
+        """Try every norm and rotary embedding of `model`; on a GPU there are none."""
+        on_cpu = all(weight.device.type == "cpu" for weight in model.parameters())
+        modules = list(model.modules()) if on_cpu else []
+        tried = ((module, _norm_like(module)) for module in modules)
+        self.norms = [(module, replacement) for module, replacement in tried if replacement is not None]
+        sources = {type(module).__module__ for module in modules}
         self.rotaries = [
             (source, partial(_rotate_or, getattr(source, _ROTARY)))
             for source in (sys.modules[name] for name in sorted(sources))
@@ -90,11 +89,11 @@ class _RmsNorm(torch.autograd.Function):
         (gradient,) = gradients
         states, weight, inverse = ctx.saved_tensors
         width = states.shape[-1]
-        products_ND = (gradient * states).view(-1, width)
-        inverse_N = inverse.view(-1)
+        products_ND = (gradient * states).reshape(-1, width)
+        inverse_N = inverse.reshape(-1)
         grad_weight = torch.mv(products_ND.T, inverse_N)
         pull = torch.mv(products_ND, weight).mul_(inverse_N.pow(3)).div_(-width)
-        grad_states = torch.mul(gradient, weight).mul_(inverse).addcmul_(states, pull.view_as(inverse))
+        grad_states = torch.mul(gradient, weight).mul_(inverse).addcmul_(states, pull.view(inverse.shape))
         return grad_states, grad_weight, None
 
 
