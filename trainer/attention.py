@@ -49,21 +49,16 @@ def packed_attention(
     if packing is None or softcap is not None or s_aux is not None:
         raise EngineError("packed attention knows neither soft caps nor sinks; set learner.packing to false")
     heads = query.shape[1]
-    cells_q, cells_k, cells_v = (_spread(states, packing) for states in (query, key, value))
-    parts, begin = [], 0
-    for grid in packing.grids:
-        end = begin + grid.count * grid.longest
-        grid_q, grid_k, grid_v = (
-            cells[begin * own : end * own].view(grid.count, own, grid.longest, cells.shape[1])
-            for cells, own in ((cells_q, heads), (cells_k, key.shape[1]), (cells_v, value.shape[1]))
-        )
+    shared = heads // key.shape[1]
+    parts = []
+    spread = (_spread(states, packing) for states in (query, key, value))
+    for grid, grid_q, grid_k, grid_v in zip(packing.grids, *spread, strict=True):
         mask = None
         if sliding_window is not None and sliding_window < grid.longest:
             position = torch.arange(grid.longest, device=query.device)
             distance = position[:, None] - position[None, :]
             mask = ((distance >= 0) & (distance < sliding_window))[None, None]
         short = mask is None and not dropout and grid.longest <= _SHORT and query.device.type == "cpu"
-        shared = heads // key.shape[1]
         # Elsewhere torch would fall back to whole weights; where it can, it reads keys once for all their heads.
         by_torch = not short and mask is None and key.shape[-1] == value.shape[-1] <= 256
         if shared > 1 and not by_torch:
@@ -82,17 +77,23 @@ def packed_attention(
                 enable_gqa=shared > 1 and by_torch,
             )
         parts.append(grid_out.reshape(-1, grid_out.shape[-1]))
-        begin = end
     cells_out = parts[0] if len(parts) == 1 else torch.cat(parts)
     rows: Tensor = _Collect.apply(cells_out, packing.of_heads(heads).homes)  # type: ignore[no-untyped-call]
     return rows.view(1, -1, heads, rows.shape[-1]), None
 
 
-def _spread(states: Tensor, packing: Layout) -> Tensor:
-    """`[1, heads, N, D]` packed to the cells of all grids, `[C * heads, D]`."""
-    rows = states.squeeze(0).transpose(0, 1).reshape(-1, states.shape[-1])
-    cells: Tensor = _Spread.apply(rows, packing.of_heads(states.shape[1]))  # type: ignore[no-untyped-call]
-    return cells
+def _spread(states: Tensor, packing: Layout) -> list[Tensor]:
+    """`[1, heads, N, D]` packed to the grids, `[count, heads, longest, D]` each."""
+    _, heads, _, width = states.shape
+    rows = states.squeeze(0).transpose(0, 1).reshape(-1, width)
+    cells: Tensor = _Spread.apply(rows, packing.of_heads(heads))  # type: ignore[no-untyped-call]
+    sizes = [grid.count * heads * grid.longest for grid in packing.grids]
+    # The gradient of a split is a copy, also where there is but one part.
+    parts = [cells] if len(sizes) == 1 else torch.split(cells, sizes)
+    return [
+        part.view(grid.count, heads, grid.longest, width)
+        for part, grid in zip(parts, packing.grids, strict=True)
+    ]
 
 
 class _Spread(torch.autograd.Function):
