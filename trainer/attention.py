@@ -50,6 +50,8 @@ def packed_attention(
         raise EngineError("packed attention knows neither soft caps nor sinks; set learner.packing to false")
     heads = query.shape[1]
     shared = heads // key.shape[1]
+    # torch's attention sums types with fewer bits in float32.
+    plain = query.device.type == "cpu" and query.dtype.itemsize >= 4
     parts = []
     spread = (_spread(states, packing) for states in (query, key, value))
     for grid, grid_q, grid_k, grid_v in zip(packing.grids, *spread, strict=True):
@@ -58,7 +60,7 @@ def packed_attention(
             position = torch.arange(grid.longest, device=query.device)
             distance = position[:, None] - position[None, :]
             mask = ((distance >= 0) & (distance < sliding_window))[None, None]
-        short = mask is None and not dropout and grid.longest <= _SHORT and query.device.type == "cpu"
+        short = mask is None and not dropout and grid.longest <= _SHORT and plain
         # Elsewhere torch would fall back to whole weights; where it can, it reads keys once for all their heads.
         by_torch = not short and mask is None and key.shape[-1] == value.shape[-1] <= 256
         if shared > 1 and not by_torch:
