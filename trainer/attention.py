@@ -14,12 +14,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from torch.nn.functional import scaled_dot_product_attention
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from rollout.types import EngineError
 from trainer.packing import Layout
 
+_SHORT = 96
+"""Up to so many cells in a row, whole products take less time on a CPU than torch's attention by blocks."""
 PACKED = "rlvr_packed"
 """Name under which transformers finds this attention. It has no mask function there, so no mask is built."""
 
@@ -46,37 +48,58 @@ def packed_attention(
     """
     if packing is None or softcap is not None or s_aux is not None:
         raise EngineError("packed attention knows neither soft caps nor sinks; set learner.packing to false")
-    cells_q, cells_k, cells_v = (_spread(states, packing) for states in (query, key, value))
-    parts, begin = [], 0
-    for grid in packing.grids:
-        end = begin + grid.count * grid.longest
-        grid_q, grid_k, grid_v = (
-            cells[begin:end].view(grid.count, grid.longest, *cells.shape[1:]).transpose(1, 2)
-            for cells in (cells_q, cells_k, cells_v)
-        )
+    heads = query.shape[1]
+    shared = heads // key.shape[1]
+    # torch's attention sums types with fewer bits in float32.
+    plain = query.device.type == "cpu" and query.dtype.itemsize >= 4
+    parts = []
+    spread = (_spread(states, packing) for states in (query, key, value))
+    for grid, grid_q, grid_k, grid_v in zip(packing.grids, *spread, strict=True):
         mask = None
         if sliding_window is not None and sliding_window < grid.longest:
             position = torch.arange(grid.longest, device=query.device)
             distance = position[:, None] - position[None, :]
             mask = ((distance >= 0) & (distance < sliding_window))[None, None]
-        grid_out, _weights = sdpa_attention_forward(
-            module, grid_q, grid_k, grid_v, mask, dropout, scaling, is_causal=True
-        )
-        parts.append(grid_out.reshape(end - begin, *grid_out.shape[2:]))
-        begin = end
+        short = mask is None and not dropout and grid.longest <= _SHORT and plain
+        # Elsewhere torch would fall back to whole weights; where it can, it reads keys once for all their heads.
+        by_torch = not short and mask is None and key.shape[-1] == value.shape[-1] <= 256
+        if shared > 1 and not by_torch:
+            grid_k, grid_v = (states.repeat_interleave(shared, dim=1) for states in (grid_k, grid_v))
+        if short:
+            grid_out = short_attention(grid_q, grid_k, grid_v, scaling)
+        else:
+            grid_out = scaled_dot_product_attention(
+                grid_q,
+                grid_k,
+                grid_v,
+                mask,
+                dropout,
+                is_causal=mask is None,
+                scale=scaling,
+                enable_gqa=shared > 1 and by_torch,
+            )
+        parts.append(grid_out.reshape(-1, grid_out.shape[-1]))
     cells_out = parts[0] if len(parts) == 1 else torch.cat(parts)
-    return cells_out.index_select(0, packing.homes).unsqueeze(0), None
+    rows: Tensor = _Collect.apply(cells_out, packing.of_heads(heads).homes)  # type: ignore[no-untyped-call]
+    return rows.view(1, -1, heads, rows.shape[-1]), None
 
 
-def _spread(states: Tensor, packing: Layout) -> Tensor:
-    """`[1, heads, N, D]` packed to the cells of all grids, `[C, heads, D]`."""
-    rows = states.squeeze(0).transpose(0, 1)
-    cells: Tensor = _Spread.apply(rows, packing)  # type: ignore[no-untyped-call]
-    return cells
+def _spread(states: Tensor, packing: Layout) -> list[Tensor]:
+    """`[1, heads, N, D]` packed to the grids, `[count, heads, longest, D]` each."""
+    _, heads, _, width = states.shape
+    rows = states.squeeze(0).transpose(0, 1).reshape(-1, width)
+    cells: Tensor = _Spread.apply(rows, packing.of_heads(heads))  # type: ignore[no-untyped-call]
+    sizes = [grid.count * heads * grid.longest for grid in packing.grids]
+    # The gradient of a split is a copy, also where there is but one part.
+    parts = [cells] if len(sizes) == 1 else torch.split(cells, sizes)
+    return [
+        part.view(grid.count, heads, grid.longest, width)
+        for part, grid in zip(parts, packing.grids, strict=True)
+    ]
 
 
 class _Spread(torch.autograd.Function):
-    """Copies each packed token into its cells; its gradient is the sum over them, always in the same order.
+    """Copies each packed row into its cells; its gradient is the sum over them, always in the same order.
 
     What torch records for an index writes such sums atomically on a GPU, in another order every time.
     """
@@ -94,6 +117,50 @@ class _Spread(torch.autograd.Function):
             further = grad_cells.index_select(0, cells.flatten()).view(*cells.shape, *grad_cells.shape[1:])
             grad_rows[: cells.shape[1]] += further.sum(0)
         return grad_rows, None
+
+
+class _Collect(torch.autograd.Function):
+    """Takes each packed row from its cell; other cells, padding and copies, have no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, cells: Tensor, homes: Tensor) -> Tensor:
+        ctx.homes, ctx.shape = homes, cells.shape
+        return cells.index_select(0, homes)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (grad_rows,) = gradients
+        return grad_rows.new_zeros(ctx.shape).index_copy_(0, ctx.homes, grad_rows), None
+
+
+def short_attention(query: Tensor, key: Tensor, value: Tensor, scaling: float | None = None) -> Tensor:
+    """Causal attention for `[B, heads, L, D]` each, as three products with whole `[L, L]` weights."""
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    rows = (states.flatten(0, 1) for states in (query, key, value))
+    mixed: Tensor = _ShortAttention.apply(*rows, scaling)  # type: ignore[no-untyped-call]
+    return mixed.view(*query.shape[:-1], value.shape[-1])
+
+
+class _ShortAttention(torch.autograd.Function):
+    """softmax(scaling Q K' + mask) V for `[rows, L, D]`, with the gradient of a softmax written down."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        mask = query.new_full((query.shape[1], query.shape[1]), float("-inf")).triu_(1)
+        weights = torch.baddbmm(mask, query, key.transpose(1, 2), alpha=scaling).softmax(-1)
+        ctx.save_for_backward(query, key, value, weights)
+        ctx.scaling = scaling
+        return torch.bmm(weights, value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        (gradient,) = gradients
+        query, key, value, weights = ctx.saved_tensors
+        grad_value = torch.bmm(weights.transpose(1, 2), gradient)
+        grad_weights = torch.bmm(gradient, value.transpose(1, 2))
+        grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+        grad_scores.mul_(ctx.scaling)
+        return torch.bmm(grad_scores, key), torch.bmm(grad_scores.transpose(1, 2), query), grad_value, None
 
 
 @contextmanager

@@ -158,7 +158,7 @@ class Learner:
         statistics = UpdateStatistics(learning_rate=rate)
         sums: dict[str, float] = {}
         self.model.train()
-        with self.policy.attention():
+        with self.policy.computing():
             # The policy "before" is the one that is about to be updated: at the first batch, itself.
             before = [None, *(self._old_logprobs(batch) for batch in batches[1:])] if batches else []
             for batch, old in zip(batches, before, strict=True):

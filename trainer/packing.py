@@ -9,7 +9,7 @@ Positions start again at 0 for every sequence; `trainer.attention` keeps sequenc
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -42,6 +42,33 @@ class Layout:
     """`[N]`: the cell of each packed token; for a shared token that of the first sequence that has it."""
     copies: tuple[Tensor, ...]
     """`[K, S]` each: K further cells of each of the first S packed tokens, which are shared."""
+    by_heads: dict[int, Layout] = field(default_factory=dict)
+    """What `of_heads` found."""
+
+    def of_heads(self, heads: int) -> Layout:
+        """The same for `[N * heads]`, a row for each head of each token; a grid is `[count, heads, longest]`."""
+        if heads not in self.by_heads:
+            device = self.tokens.device
+            head_H = torch.arange(heads, device=device)
+            # Where each cell's first head lies, and how far the next one is.
+            first_C, step_C, tokens, begin = [], [], [], 0
+            for grid in self.grids:
+                size = grid.count * grid.longest
+                place_C = torch.arange(size, device=device)
+                row_C = place_C // grid.longest
+                first_C.append(heads * (begin + row_C * grid.longest) + place_C % grid.longest)
+                step_C.append(torch.full_like(place_C, grid.longest))
+                own = self.tokens[begin : begin + size].view(grid.count, 1, grid.longest)
+                tokens.append((own * heads + head_H[:, None]).flatten())
+                begin += size
+            cell_CH = torch.cat(first_C)[:, None] + torch.cat(step_C)[:, None] * head_H
+            self.by_heads[heads] = Layout(
+                self.grids,
+                torch.cat(tokens),
+                cell_CH[self.homes].flatten(),
+                tuple(cell_CH[cells].flatten(1) for cells in self.copies),
+            )
+        return self.by_heads[heads]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ the model's own plain forward pass:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.attention import use_packed_attention
+from trainer.fused import FusedParts
 from trainer.logprobs import LOGITS_AT_ONCE, logprobs_from_logits, token_logprobs
 from trainer.packing import pack
 
@@ -55,6 +56,7 @@ class Policy:
         """`mode` is found by trying where it is not given."""
         self.model: Any = model
         self.logits_at_once = logits_at_once
+        self.fused = FusedParts(model)
         self.mode: ForwardMode = mode or self._best_mode()
 
     @property
@@ -69,9 +71,11 @@ class Policy:
         dtype: torch.dtype = next(self.model.parameters()).dtype
         return dtype
 
-    def attention(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def computing(self) -> Iterator[None]:
         """To be held around forward and backward pass: gradient checkpointing runs layers in both."""
-        return use_packed_attention(self.model) if self.mode == "packed" else nullcontext()
+        with self._parts(self.mode):
+            yield
 
     def logprobs(self, sequences: Sequence[TokenSequence], temperature: float = 1.0) -> ResponseLogprobs:
         """Log-probability and entropy of every response token, at `temperature`; differentiable."""
@@ -81,10 +85,11 @@ class Policy:
         self, sequences: Sequence[TokenSequence], temperature: float, mode: ForwardMode
     ) -> ResponseLogprobs:
         lengths = tuple(len(sequence.response) for sequence in sequences)
-        if mode == "packed":
-            hidden_RD, targets_R = self._packed_hidden(sequences)
-        else:
-            hidden_RD, targets_R = self._padded_states(sequences, logits=mode == "logits")
+        with self._parts(mode):
+            if mode == "packed":
+                hidden_RD, targets_R = self._packed_hidden(sequences)
+            else:
+                hidden_RD, targets_R = self._padded_states(sequences, logits=mode == "logits")
         if mode == "logits":
             logprobs_R, entropies_R = logprobs_from_logits(hidden_RD, targets_R, temperature)
         else:
@@ -100,13 +105,12 @@ class Policy:
             [sequence.response for sequence in sequences],
             self.device,
         )
-        with use_packed_attention(self.model):
-            hidden_1ND = self._decoder()(
-                input_ids=batch.input_ids[None],
-                position_ids=batch.position_ids[None],
-                packing=batch.layout,
-                use_cache=False,
-            ).last_hidden_state
+        hidden_1ND = self._decoder()(
+            input_ids=batch.input_ids[None],
+            position_ids=batch.position_ids[None],
+            packing=batch.layout,
+            use_cache=False,
+        ).last_hidden_state
         # Responses to one prompt share its last position; unlike that of `index_select`, the gradient of an
         # index sums in the same order each time on a GPU too.
         return hidden_1ND[0][batch.predictors], batch.targets
@@ -126,6 +130,16 @@ class Policy:
         output = run(input_ids=ids_BL, attention_mask=real_BL, use_cache=False)
         states_BLX = output.logits if logits else output.last_hidden_state
         return states_BLX[:, :-1][response_BL[:, 1:]], ids_BL[response_BL]
+
+    @contextmanager
+    def _parts(self, mode: ForwardMode) -> Iterator[None]:
+        """The model's parts as `mode` needs them; the engine that shares the model finds it as it was."""
+        with ExitStack() as stack:
+            if mode == "packed":
+                stack.enter_context(use_packed_attention(self.model))
+            if mode != "logits":
+                stack.enter_context(self.fused.in_use())
+            yield
 
     def _decoder(self) -> Any:
         """The model without its output layer; an adapter's modules stay in place inside it."""

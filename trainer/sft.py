@@ -126,7 +126,7 @@ class SupervisedLearner:
         total = sum(len(sequence.response) for sequence in sequences)
         parts = micro_batches([len(sequence) for sequence in sequences], self.config.micro_batch_tokens)
         loss = 0.0
-        with self.policy.attention():
+        with self.policy.computing():
             for indices in parts[self.world.rank :: self.world.size]:
                 found = self.policy.logprobs([sequences[index] for index in indices])
                 part = -found.logprobs.sum() / total

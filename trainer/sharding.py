@@ -74,9 +74,9 @@ class ShardedPolicy(Policy):
         return self._dtype
 
     @contextmanager
-    def attention(self) -> Iterator[None]:
+    def computing(self) -> Iterator[None]:
         """To be held around forward and backward pass, in which the processes exchange weights and gradients."""
-        with super().attention(), others_present(computing=True):
+        with super().computing(), others_present(computing=True):
             yield
 
     def _logprobs(

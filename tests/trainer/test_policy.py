@@ -154,7 +154,7 @@ def test_gradient_checkpointing_gives_the_same_gradient() -> None:
         if checkpointing:
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         policy = Policy(model)
-        with policy.attention():
+        with policy.computing():
             policy.logprobs(sequences).logprobs.sum().backward()
         gradients.append(torch.cat([weight.grad.flatten() for weight in model.parameters()]))  # type: ignore[union-attr]
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-12, atol=1e-12)
@@ -362,7 +362,7 @@ def test_a_shared_prompt_gives_the_gradient_of_prompts_apart(case: str, sizes: t
     def run(parts: list[list[int]]) -> tuple[list[Tensor], Tensor]:
         model.zero_grad()
         found: dict[int, Tensor] = {}
-        with policy.attention():
+        with policy.computing():
             for part in parts:
                 result = policy.logprobs([sequences[index] for index in part], 0.9)
                 weights = torch.cat([responses[index] for index in part], dim=1)
