@@ -53,6 +53,10 @@ def assert_same_update(found: Found, case: str, dtype: torch.dtype) -> None:
         for name, weight in sharded["weights"].items():
             assert weight.dtype == dtype
             assert torch.equal(weight, found[0][case, "full", dtype]["weights"][name])
+            # A score's key bias is nearly the same for all keys, so a softmax hardly sees it: in bfloat16 what is
+            # left of its gradient is rounding, which AdamW makes steps of full size of.
+            if dtype == torch.bfloat16 and name.endswith("k_proj.bias"):
+                continue
             for other in (one, whole):
                 torch.testing.assert_close(weight, other["weights"][name], rtol=tolerance, atol=tolerance)
         for other in (one, whole):
