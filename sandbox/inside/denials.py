@@ -26,7 +26,7 @@ class Denials:
         self.counts: dict[str, int] = {}
         self._total = 0
 
-    def answer(self, allow: Callable[[str, int, tuple[int, ...]], bool] | None = None) -> bool:
+    def answer(self, allow: Callable[[str, int, tuple[int, ...]], bool]) -> bool:
         """Answer one call; False where there will be no more, or where there were too many to go on counting.
 
         `allow` sees the call's name, the number of its caller and its arguments; what it allows is no denial.
@@ -43,7 +43,7 @@ class Denials:
             return False
         identity, caller, _, number, _, _, *arguments = struct.unpack_from("=QIIiIQ6Q", notification)
         name = _NAMES.get(number, f"call_{number}")
-        if allow is not None and allow(name, caller, tuple(arguments)):
+        if allow(name, caller, tuple(arguments)):
             reply = struct.pack("=QqiI", identity, 0, 0, _CONTINUE)
         else:
             self.counts[name] = self.counts.get(name, 0) + 1

@@ -81,6 +81,10 @@ class Single:
             elif self._number > 0:
                 os.kill(self._number, signal.SIGKILL)
 
+    def allows(self, name: str, caller: int, arguments: tuple[int, ...]) -> bool:
+        """Whether a call that programs are refused is one that this run may make."""
+        return False
+
     def seconds(self, used: float) -> float:
         """Processor time, where the kernel says that `used` is what it was."""
         return max(used, self.cpu)
@@ -110,16 +114,17 @@ class Cases(Single):
         limits: dict[str, Any],
         count_threads: bool,
         hear: Callable[[], tuple[bytes, int, int] | None],
+        clean_up: Callable[[], dict[str, Any] | None],
     ) -> None:
+        """`clean_up` leaves a clean scratch directory, and says what was used of one that was not clean."""
         super().__init__(limits, count_threads)
         self.begun = 0
         self.scratch: dict[int, dict[str, Any]] = {}
         self._hear = hear
+        self._clean_up = clean_up
         self._case = self._case_own = 0
 
-    def allows(
-        self, name: str, caller: int, arguments: tuple[int, ...], clean_up: Callable[[], None]
-    ) -> bool:
+    def allows(self, name: str, caller: int, arguments: tuple[int, ...]) -> bool:
         """Whether a call that programs are refused is one that this run needs.
 
         The process that forks the cases may fork, and only in the way that makes another process of its kind; a
@@ -130,18 +135,14 @@ class Cases(Single):
         if caller == self.pid:
             if self.hit is not None or not _plain_fork(name, first):
                 return False
-            if self.begun:
-                clean_up()
+            if self.begun and (used := self._clean_up()) is not None:
+                self.scratch[self.begun - 1] = used
             self.begun += 1
             self.started, self.cpu = time.monotonic(), 0.0
             self._case = self._case_own = 0
             return True
         self._catch_up()
         return name in self.TO_ITSELF and first == self._case_own > 0
-
-    def left(self, used: dict[str, Any]) -> None:
-        """What the case that ended had used of the scratch directory."""
-        self.scratch[self.begun - 1] = used
 
     def _look(self) -> None:
         """Read the processor time of the case, or of the compilation before the first."""

@@ -100,7 +100,7 @@ class Zygote:
             for descriptor in descriptors:
                 os.close(descriptor)
         watched: Single = (
-            Cases(limits, self.shared_user, self._hear)
+            Cases(limits, self.shared_user, self._hear, lambda: self._clean_up(limits))
             if with_cases
             else Tree(limits, self.shared_user, (os.getpid(), self.template))
             if self.tools
@@ -163,7 +163,7 @@ class Zygote:
                         poll.register(denials.descriptor, select.POLLIN)
                 # A listener whose program is going hangs up, again and again.
                 asked = ready.get(denials.descriptor, 0)
-                if asked and not (asked & select.POLLIN and self._answer_refused(watched, denials, limits)):
+                if asked and not (asked & select.POLLIN and denials.answer(watched.allows)):
                     poll.unregister(denials.descriptor)
                     denials.close()
                 if orders in ready:
@@ -235,22 +235,12 @@ class Zygote:
                 descriptor = struct.unpack("=i", content)[0]
         return said, pid, descriptor
 
-    def _answer_refused(self, watched: Single, denials: Denials, limits: dict[str, Any]) -> bool:
-        """Have a refused call counted and answered; False where there will be no more."""
-        if isinstance(watched, Tree):
-            return denials.answer(watched.allows)
-        if not isinstance(watched, Cases):
-            return denials.answer()
-
-        def clean_up() -> None:
-            if self.tier == "namespaces":
-                used = _used_scratch()
-                if self._prepare_scratch(limits):
-                    watched.left(used)
-
-        return denials.answer(
-            lambda name, caller, arguments: watched.allows(name, caller, arguments, clean_up)
-        )
+    def _clean_up(self, limits: dict[str, Any]) -> dict[str, Any] | None:
+        """A clean scratch directory in place of one that was used; what was used, or None."""
+        if self.tier != "namespaces":
+            return None
+        used = _used_scratch()
+        return used if self._prepare_scratch(limits) else None
 
 
 def _used_scratch() -> dict[str, Any]:

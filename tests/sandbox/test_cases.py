@@ -224,7 +224,8 @@ def test_a_program_that_the_compiler_dies_of(sandbox: LocalSandbox) -> None:
 def test_what_a_process_says_first_is_left_to_the_one_who_begins() -> None:
     """A zygote that got no processor for a while took it for a case's, and nobody answered the first fork."""
     said = [(b".", os.getpid(), -1)]
-    watched = Cases(LIMITS.model_dump() | {"wall": 20}, False, lambda: said.pop() if said else None)
+    limits = LIMITS.model_dump() | {"wall": 20}
+    watched = Cases(limits, False, lambda: said.pop() if said else None, lambda: None)
     watched.pause()
     assert said
 
