@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.inside import codec
-from verifiers import Problem
+from verifiers import Problem, Verdict
 from verifiers.code import CodeVerifier
 from verifiers.code_asserts import complete, entry_point_of, equal, plain_asserts
 from verifiers.code_tests import AssertTests
@@ -168,16 +168,20 @@ PROGRAMS = [
 ]
 
 
+def judged(verifier: CodeVerifier, source: str, tests: list[str], own_process: bool) -> Verdict:
+    """The verdict on a program by tests that need no process of their own, with or without one."""
+    if own_process:
+        tests = [f"assert True if f else None\n{test}" for test in tests]
+    assert (plain_asserts(AssertTests(tests=tuple(tests))) is None) == own_process
+    return verifier.verify(f"```python\n{source}\n```", Problem(id="p", tests=tests))
+
+
 @pytest.mark.parametrize(("source", "reward"), PROGRAMS)
 @pytest.mark.parametrize("own_process", [False, True])
 def test_both_ways_to_judge_asserts_agree(
     verifier: CodeVerifier, source: str, reward: float, own_process: bool
 ) -> None:
-    tests = ["assert f(1) == [1, 1]", "assert f(2) == [2, 2]"]
-    if own_process:
-        tests = [f"assert True if f else None\n{test}" for test in tests]
-    assert (plain_asserts(AssertTests(tests=tuple(tests))) is None) == own_process
-    verdict = verifier.verify(f"```python\n{source}\n```", Problem(id="p", tests=tests))
+    verdict = judged(verifier, source, ["assert f(1) == [1, 1]", "assert f(2) == [2, 2]"], own_process)
     assert verdict.reward == reward, verdict
 
 

@@ -13,11 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.inside import codec
-from verifiers import Problem
+from tests.verifiers.test_code_asserts import judged
 from verifiers.code import CodeVerifier
-from verifiers.code_asserts import plain_asserts
 from verifiers.code_expressions import Condition, NotPlainError, constant
-from verifiers.code_tests import AssertTests
 
 NAMES: dict[str, Any] = {"math": math}
 BINARY = "+ - * / // % ** << >> & | ^ == != < <= > >= in and or"
@@ -202,8 +200,5 @@ def test_both_ways_to_judge_expressions_agree(
     verifier: CodeVerifier, source: str, reward: float, own_process: bool
 ) -> None:
     tests = ["assert abs(f(1)[0] - 1.0 / 2) < 1e-6", "assert tuple(f(2 * 3)) == tuple([3.0])"]
-    if own_process:
-        tests = [f"assert True if f else None\n{test}" for test in tests]
-    assert (plain_asserts(AssertTests(tests=tuple(tests))) is None) == own_process
-    verdict = verifier.verify(f"```python\n{source}\n```", Problem(id="p", tests=tests))
+    verdict = judged(verifier, source, tests, own_process)
     assert verdict.reward == reward, verdict
