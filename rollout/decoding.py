@@ -14,6 +14,7 @@ from transformers.cache_utils import Cache
 from rollout.forward import ModelForward
 from rollout.randomness import stream_keys, uniforms
 from rollout.sampler import sample_tokens
+from rollout.shared_prompts import SharedPrompts
 from rollout.slots import SlotCache
 from rollout.stopping import StopStrings
 from rollout.types import EngineError, FinishReason, Sampling
@@ -24,6 +25,8 @@ _FIRST_COLUMNS = 128
 """Most steps for which there is room from the beginning: short completions never move the cache."""
 _SPARE_ON_CPU = 12
 """Both on a CPU: unused columns between the rows slow the reading of each step, and every move is a copy."""
+_SHARED_FROM = 24
+"""Prompts that long are shared by their samples; shorter ones are read faster where they are copied."""
 _REFILL_SHARE = 8
 """Free slots are refilled, or closed up, once they are one in so many; each time costs a copy."""
 
@@ -65,7 +68,8 @@ class _Row:
 class _Prefilled:
     """A prefilled batch of prompts and the samples that still wait for a slot: (row, job, sample, key)."""
 
-    cache: Cache
+    cache: Cache | None
+    """None where the samples share the prompts."""
     logits: Tensor
     waiting: deque[tuple[int, Job, int, int]]
 
@@ -89,15 +93,21 @@ class Decoder:
         self._sampling = sampling
         self._stop_strings = stop_strings
         self._prefill_tokens = prefill_tokens
-        self._longest_prompt = max(len(job.prompt) for job in jobs)
         device = forward.device
+        longest = max(len(job.prompt) for job in jobs)
+        asked_again = max(len(job.samples) for job in jobs) > 1
+        self._prompts = (
+            SharedPrompts() if asked_again and longest >= _SHARED_FROM and forward.shares_prompts else None
+        )
+        self._copied = longest if self._prompts is None else 0
+        # Row of the state with the first column that a slot needs.
+        self._first = _START if self._prompts is None else _ORIGIN
         longest_completion = max(job.max_tokens for job in jobs)
         self._spare, room = _SPARE_COLUMNS, min(longest_completion, _FIRST_COLUMNS) + 1
         if device.type == "cpu":
             self._spare = room = _SPARE_ON_CPU
-        columns = self._longest_prompt + max(self._spare, room)
-        self._slots = SlotCache(slots, columns, device)
-        self._slots.window.begin = self._slots.window.end = self._longest_prompt
+        self._slots = SlotCache(slots, self._copied + max(self._spare, room), device, self._prompts)
+        self._slots.window.begin = self._slots.window.end = self._copied
         self._state = torch.zeros(4, slots, dtype=torch.int64, device=device)
         self._alive = torch.zeros(slots, dtype=torch.bool, device=device)
         self._rows: list[_Row | None] = [None] * slots
@@ -142,6 +152,7 @@ class Decoder:
             finished += self._place(taken, self._prefilled, [waiting.popleft() for _ in range(count)])
             if not waiting:
                 self._prefilled = None
+        self._arrange_prompts()
         return finished
 
     def _prefill(self) -> _Prefilled:
@@ -158,7 +169,11 @@ class Decoder:
         for row, job in enumerate(batch):
             keys = stream_keys(self._sampling.seed, job.prompt, job.samples)
             waiting.extend((row, job, sample, key) for sample, key in zip(job.samples, keys, strict=True))
-        return _Prefilled(cache, logits, waiting)
+        self._slots.allocate(cache)
+        if self._prompts is None:
+            return _Prefilled(cache, logits, waiting)
+        self._prompts.add(cache, {job.prompt_index: len(job.prompt) for job in batch})
+        return _Prefilled(None, logits, waiting)
 
     def _place(
         self, slots: list[int], prefilled: _Prefilled, entries: list[tuple[int, Job, int, int]]
@@ -174,11 +189,12 @@ class Decoder:
         slot_ids = torch.tensor(slots, device=device)
         prompt_rows = torch.tensor([entry[0] for entry in entries], device=device)
         window.rows = max(window.rows, slots[-1] + 1)
-        window.begin = min(window.begin, min(row[_START] for row in state))
+        window.begin = min(window.begin, min(row[self._first] for row in state))
         self._state[:, slot_ids] = torch.tensor(state, device=device).T
         self._alive[slot_ids] = True
         self._alive_count += len(slots)
-        self._slots.place(slot_ids, prefilled.cache, prompt_rows)
+        if prefilled.cache is not None:
+            self._slots.place(slot_ids, prefilled.cache, prompt_rows)
         return self._draw(slot_ids, prefilled.logits[prompt_rows])
 
     def _step(self) -> list[Finished]:
@@ -186,7 +202,8 @@ class Decoder:
         window = self._slots.window
         if window.end + 1 >= self._slots.columns:
             self._make_room()
-        logits = self._forward.decode(self._slots, self._state[_START, : window.rows])
+        state = self._state[:, : window.rows]
+        logits = self._forward.decode(self._slots, state[_START], state[self._first])
         window.end += 1
         return self._draw(slice(0, window.rows), logits)
 
@@ -261,19 +278,30 @@ class Decoder:
         self._alive[self._alive_count :] = False
         window.rows = self._alive_count
         self._narrow()
+        self._arrange_prompts()
+
+    def _arrange_prompts(self) -> None:
+        """Tell the shared prompts which rows the next steps have."""
+        if self._prompts is not None:
+            rows = self._rows[: self._slots.window.rows]
+            waiting = self._prefilled.waiting if self._prefilled is not None else ()
+            self._prompts.arrange(
+                [row.job.prompt_index if row is not None else None for row in rows],
+                {job.prompt_index for _, job, _, _ in waiting},
+            )
 
     def _narrow(self) -> None:
         """Begin the window at the first column that a living row still needs."""
         window = self._slots.window
-        starts = self._state[_START, : window.rows][self._alive[: window.rows]]
-        window.begin = int(starts.min()) if len(starts) else window.end
+        first = self._state[self._first, : window.rows][self._alive[: window.rows]]
+        window.begin = int(first.min()) if len(first) else window.end
 
     def _make_room(self) -> None:
         """Move the window to the left, in a wider tensor where the rows have outgrown it."""
         self._narrow()
         window = self._slots.window
-        # The end never lies left of the longest prompt, which must fit before it when it joins.
-        end = max(window.end - window.begin, self._longest_prompt)
+        # The end never lies left of the longest copied prompt, which must fit before it when it joins.
+        end = max(window.end - window.begin, self._copied)
         slots = self._slots.slots if self._is_waiting() else window.rows
         distance = self._slots.shift(end, end + max(self._spare, end // 8), slots)
         self._state[:_KEY] -= distance

@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from rollout.attention import one_token_attention_in
+from rollout.shared_prompts import SharedPrompts
 from rollout.slots import SlotCache
 from rollout.types import EngineError
 
@@ -67,13 +69,14 @@ class ModelForward:
         )
         return cache, output.logits[:, -1]
 
-    def decode(self, slots: SlotCache, starts: Tensor) -> Tensor:
+    def decode(self, slots: SlotCache, starts: Tensor, first: Tensor) -> Tensor:
         """Read the token in the window's end column of each row; logits [rows, V] of the one after it.
 
-        `starts` int64 [rows] holds the column of each row's first prompt token.
+        `starts` int64 [rows] holds the column of each row's first prompt token, also where no column is, and
+        `first` the first column in its slot.
         """
         window = slots.window
-        visible = torch.arange(window.begin, window.end + 1, device=self.device) >= starts[:, None]
+        visible = torch.arange(window.begin, window.end + 1, device=self.device) >= first[:, None]
         arguments: dict[str, Any] = {}
         if self._takes_positions:
             # A finished row runs on until its slot is taken again; its positions must stay in the table.
@@ -85,6 +88,8 @@ class ModelForward:
             arguments["attention_mask"] = mask[:, None, None, :]
         else:
             arguments["attention_mask"] = visible.long()
+        if slots.prompts is not None:
+            arguments["shared_prompts"] = slots.prompts
         with one_token_attention_in(self.config) if self._one_token else nullcontext():
             output = self.model(
                 input_ids=slots.tokens[: window.rows, window.end : window.end + 1],
@@ -93,6 +98,43 @@ class ModelForward:
                 **arguments,
             )
         logits: Tensor = output.logits[:, -1]
+        return logits
+
+    @cached_property
+    def shares_prompts(self) -> bool:
+        """Whether decoding gives the same where prompts are shared and not in the slots; found by trying."""
+        if not self._one_token:
+            return False
+        try:
+            copied, shared = (
+                self._decode_twice(SharedPrompts() if share else None) for share in (False, True)
+            )
+        except (TypeError, AttributeError, RuntimeError, ValueError):
+            return False  # Its attention is not told of them.
+        return torch.allclose(copied, shared, rtol=1e-4, atol=1e-4)
+
+    def _decode_twice(self, prompts: SharedPrompts | None) -> Tensor:
+        """Logits [3, V] after two tokens of three rows, of which two have the same prompt."""
+        vocabulary = int(self.model.get_input_embeddings().weight.shape[0])
+        tokens = torch.arange(3, 13, 1, device=self.device).mul_(7) % vocabulary
+        cache, _ = self.prefill([tokens[:4].tolist(), tokens[4:5].tolist()])
+        prompt_of_row, column = [0, 1, 0], 4 if prompts is None else 0
+        slots = SlotCache(3, column + 3, self.device, prompts)
+        slots.allocate(cache)
+        slots.window.rows, slots.window.end = 3, column
+        origins = torch.full((3,), column, device=self.device)
+        starts = origins - torch.tensor([4, 1, 4], device=self.device)
+        if prompts is None:
+            slots.place(
+                torch.arange(3, device=self.device), cache, torch.tensor(prompt_of_row, device=self.device)
+            )
+        else:
+            prompts.add(cache, {0: 4, 1: 1})
+            prompts.arrange(prompt_of_row)
+        for step in range(2):
+            slots.tokens[:, column + step] = tokens[5 + 2 * step : 8 + 2 * step]
+            logits = self.decode(slots, starts, starts if prompts is None else origins)
+            slots.window.end += 1
         return logits
 
     def _has_plain_causal_attention(self) -> bool:

@@ -10,7 +10,8 @@ column where a row starts:
 
 So a step writes one slice per layer and copies nothing (a cache that grows by concatenation copies itself at
 every step), the attention mask is one comparison with the starts, and models see the left-padded batch that
-all of them support. When the columns run out, what is still needed moves to the left.
+all of them support. When the columns run out, what is still needed moves to the left. Where samples share their
+prompts (`rollout.shared_prompts`), the slots have completions only.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
+
+from rollout.shared_prompts import SharedPrompts
 
 
 @dataclass
@@ -70,6 +73,8 @@ class SlotCache:
     slots: int
     columns: int
     device: torch.device
+    prompts: SharedPrompts | None = None
+    """Has the prompts where these are not copied into the slots."""
     window: Window = field(default_factory=Window)
 
     def __post_init__(self) -> None:
@@ -84,12 +89,16 @@ class SlotCache:
         dtype: torch.dtype = self.cache.layers[0].keys.dtype
         return dtype
 
-    def place(self, slots: Tensor, prefilled: Cache, rows: Tensor) -> None:
-        """Copy `rows` of a prefilled cache into `slots`, their last column just before the window's end."""
+    def allocate(self, prefilled: Cache) -> None:
+        """Make room for keys and values like those of a prefilled cache, where there is none yet."""
         if self.cache is None:
             self.cache = Cache(layers=[SlotLayer(self.window) for _ in prefilled.layers])
             for layer, source in zip(self.cache.layers, prefilled.layers, strict=True):
                 layer.allocate(source.keys, source.values, self.slots, self.columns)
+
+    def place(self, slots: Tensor, prefilled: Cache, rows: Tensor) -> None:
+        """Copy `rows` of a prefilled cache into `slots`, their last column just before the window's end."""
+        assert self.cache is not None, "no room was made yet"
         end = self.window.end
         for layer, source in zip(self.cache.layers, prefilled.layers, strict=True):
             begin = end - source.keys.shape[2]

@@ -28,7 +28,7 @@ from rollout.stopping import StopStrings, stop_token_ids
 from rollout.text import cut_after_stop, decode_text
 from rollout.types import Completion, EngineError, Prompt, Sampling
 
-_SAMPLER = "transformers engine, sampler 2"
+_SAMPLER = "transformers engine, sampler 3"
 """Part of the fingerprint: to be changed with whatever makes the same weights give other samples."""
 _PEFT_PREFIX = "base_model.model."
 
