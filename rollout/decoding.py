@@ -25,8 +25,6 @@ _FIRST_COLUMNS = 128
 """Most steps for which there is room from the beginning: short completions never move the cache."""
 _SPARE_ON_CPU = 12
 """Both on a CPU: unused columns between the rows slow the reading of each step, and every move is a copy."""
-_SHARED_FROM = 24
-"""Prompts that long are shared by their samples; shorter ones are read faster where they are copied."""
 _REFILL_SHARE = 8
 """Free slots are refilled, or closed up, once they are one in so many; each time costs a copy."""
 
@@ -96,9 +94,7 @@ class Decoder:
         device = forward.device
         longest = max(len(job.prompt) for job in jobs)
         asked_again = max(len(job.samples) for job in jobs) > 1
-        self._prompts = (
-            SharedPrompts() if asked_again and longest >= _SHARED_FROM and forward.shares_prompts else None
-        )
+        self._prompts = SharedPrompts() if asked_again and forward.shares_prompts(longest) else None
         self._copied = longest if self._prompts is None else 0
         # Row of the state with the first column that a slot needs.
         self._first = _START if self._prompts is None else _ORIGIN

@@ -100,11 +100,15 @@ class ModelForward:
         logits: Tensor = output.logits[:, -1]
         return logits
 
+    def shares_prompts(self, tokens: int) -> bool:
+        """Whether the samples of prompts with so many tokens at most should share them; found by trying."""
+        config = self.config
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return self._one_token and tokens * heads * width >= _WORTH_SHARING and self._can_share
+
     @cached_property
-    def shares_prompts(self) -> bool:
-        """Whether decoding gives the same where prompts are shared and not in the slots; found by trying."""
-        if not self._one_token:
-            return False
+    def _can_share(self) -> bool:
         try:
             copied, shared = (
                 self._decode_twice(SharedPrompts() if share else None) for share in (False, True)
@@ -152,4 +156,6 @@ class ModelForward:
         )
 
 
+_WORTH_SHARING = 4096
+"""Elements of a prompt's keys in one layer: reading fewer takes less time than bringing rows to their prompts."""
 _KEY_VALUE_LAYERS = {DynamicLayer.__name__, "DynamicSlidingWindowLayer"}

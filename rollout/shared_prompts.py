@@ -81,7 +81,7 @@ class SharedPrompts:
     def _to_prompts(self, states: Tensor) -> Tensor:
         """`[R, K, S, any]` to `[P, K, G * S, any]`."""
         _, heads, queries, size = states.shape
-        rows = states if self._row_of_place is None else states[self._row_of_place]
+        rows = states if self._row_of_place is None else states.index_select(0, self._row_of_place)
         grouped = rows.reshape(len(self._lengths), -1, heads, queries, size).transpose(1, 2)
         return grouped.reshape(len(self._lengths), heads, -1, size)
 
@@ -89,7 +89,7 @@ class SharedPrompts:
         prompts, heads, _, size = states.shape
         grouped = states.view(prompts, heads, -1, queries, size).transpose(1, 2)
         rows = grouped.reshape(-1, heads, queries, size)
-        return rows if self._place_of_row is None else rows[self._place_of_row]
+        return rows if self._place_of_row is None else rows.index_select(0, self._place_of_row)
 
     def _keep(self, numbers: Collection[int]) -> None:
         places = [place for place, number in enumerate(self._lengths) if number in numbers]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import transformers as t
 from transformers import PreTrainedModel
 
-from rollout import EngineError, Prompt, Sampling, TransformersEngine
+from rollout import EngineError, Sampling, TransformersEngine, forward
 from tests.rollout.reference import PROMPTS, TOKENIZER, assert_drawn_from, by_sample
 from tests.rollout.tiny import tiny_model
 
-LONG = "Let us count: 1, 2, 3, 4, 5, 6, 7, 8, 9"
-"""Samples share a prompt that long, where the architecture allows it."""
 SAMPLING = Sampling(max_tokens=30, temperature=0.8, seed=4)
 SMALL: dict[str, Any] = {
     "vocab_size": len(TOKENIZER),
@@ -67,12 +65,15 @@ ARCHITECTURES: dict[str, Callable[[], PreTrainedModel]] = {
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("prompts", [PROMPTS, [*PROMPTS, LONG]], ids=["short", "long"])
-def test_samples_are_drawn_from_the_model(architecture: str, prompts: Sequence[Prompt]) -> None:
+@pytest.mark.parametrize("share", [False, True], ids=["copied", "shared"])
+def test_samples_are_drawn_from_the_model(
+    architecture: str, share: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "_WORTH_SHARING", 1 if share else 10**6)
     model = ARCHITECTURES[architecture]().eval()
     engine = TransformersEngine(model, TOKENIZER, batch_size=5)
-    completions = by_sample(engine.generate(prompts, 3, SAMPLING))
-    assert len(completions) == 3 * len(prompts)
+    completions = by_sample(engine.generate(PROMPTS, 3, SAMPLING))
+    assert len(completions) == 3 * len(PROMPTS)
     assert_drawn_from(model, completions.values(), SAMPLING, tolerance=2e-3)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel
 
-from rollout import Sampling, TransformersEngine, decoding
+from rollout import Sampling, TransformersEngine, forward
 from rollout.attention import one_token_attention
 from rollout.forward import ModelForward
 from rollout.shared_prompts import SharedPrompts
@@ -26,6 +26,12 @@ LONG = [
     "x",
 ]
 HEADS, WIDTH = 2, 4
+
+
+@pytest.fixture(autouse=True)
+def share_every_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of models so small that it does not pay."""
+    monkeypatch.setattr(forward, "_WORTH_SHARING", 1)
 
 
 def left_padded(lengths: list[int]) -> DynamicCache:
@@ -93,10 +99,12 @@ def test_completions_are_those_with_copied_prompts(
     """Rows leave, join and close up between prompts of many lengths; a prefill has two prompts at most."""
     model = tiny_model(architecture).double()
     sampling = Sampling(max_tokens=40, seed=5, stop=("a", "7", "Q", "="))
-    engine = TransformersEngine(model, TOKENIZER, batch_size=slots, prefill_tokens=90)
-    shared = by_sample(engine.generate(LONG, 5, sampling))
-    monkeypatch.setattr(decoding, "_SHARED_FROM", 10**6)
-    copied = by_sample(engine.generate(LONG, 5, sampling))
+    results = []
+    for threshold in (1, 10**6):
+        monkeypatch.setattr(forward, "_WORTH_SHARING", threshold)
+        engine = TransformersEngine(model, TOKENIZER, batch_size=slots, prefill_tokens=90)
+        results.append(by_sample(engine.generate(LONG, 5, sampling)))
+    shared, copied = results
     assert shared.keys() == copied.keys()
     assert len({len(completion.token_ids) for completion in shared.values()}) > 5
     for key, completion in shared.items():
@@ -123,12 +131,12 @@ def test_the_cache_has_no_column_for_a_shared_prompt(monkeypatch: pytest.MonkeyP
 
 
 def test_a_model_whose_attention_is_not_told_of_shared_prompts_gets_copies() -> None:
-    assert ModelForward(tiny_model("llama")).shares_prompts
-    assert not ModelForward(tiny_model("llama").bfloat16()).shares_prompts
+    assert ModelForward(tiny_model("llama")).shares_prompts(30)
+    assert not ModelForward(tiny_model("llama").bfloat16()).shares_prompts(30)
     eager = GPT2LMHeadModel(
         GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=32, attn_implementation="eager")
     )
-    assert not ModelForward(eager).shares_prompts
+    assert not ModelForward(eager).shares_prompts(30)
     deaf = tiny_model("llama")
     attend = deaf.model.layers[1].self_attn.forward
 
@@ -136,6 +144,6 @@ def test_a_model_whose_attention_is_not_told_of_shared_prompts_gets_copies() -> 
         return attend(*args, **options)
 
     deaf.model.layers[1].self_attn.forward = without_options
-    assert not ModelForward(deaf).shares_prompts
+    assert not ModelForward(deaf).shares_prompts(30)
     completions = list(TransformersEngine(deaf, TOKENIZER).generate(LONG, 2, Sampling(max_tokens=10)))
     assert_drawn_from(deaf, completions, Sampling(max_tokens=10))
