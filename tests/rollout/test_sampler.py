@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
@@ -72,10 +72,46 @@ def test_top_k_keeps_exactly_k_of_tied_tokens() -> None:
     assert logprobs.isfinite().sum() == 3
 
 
+@settings(deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    scale=st.sampled_from([0.0, 0.3, 3.0, 20.0]),
+    top_p=st.floats(0.05, 0.99),
+    first=st.integers(1, 40),
+    top_k=st.sampled_from([0, 7]),
+)
+def test_nucleus_is_the_one_of_all_tokens_sorted(
+    seed: int, scale: float, top_p: float, first: int, top_k: int
+) -> None:
+    """However many candidates are looked at first, and with many equally likely tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = (torch.randn(6, 33, generator=generator) * scale).round()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampler, "_NUCLEUS", first)
+        found = sampling_logprobs(logits, Sampling(top_p=top_p, top_k=top_k))
+    if top_k:
+        limit = logits.topk(top_k).indices
+        logits = torch.full_like(logits, float("-inf")).scatter_(-1, limit, logits.gather(-1, limit))
+    ordered, order = logits.double().sort(dim=-1, descending=True, stable=True)
+    before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
+    assume(((before - top_p).abs() > 1e-5).all())
+    expected = torch.full_like(ordered, float("-inf"))
+    expected.scatter_(-1, order, ordered.masked_fill(before >= top_p, float("-inf")))
+    torch.testing.assert_close(found.double(), expected.log_softmax(-1), rtol=1e-5, atol=1e-5)
+
+
+def test_logits_that_are_not_numbers_give_logprobs_that_are_none() -> None:
+    logits = torch.randn(3, 50)
+    logits[1, 7] = float("nan")
+    logprobs = sampling_logprobs(logits, Sampling(top_p=0.7))
+    assert logprobs[1].isnan().all()
+    assert not logprobs[[0, 2]].isnan().any()
+
+
 def test_chunks_give_what_one_call_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, uniforms = torch.randn(7, 11), torch.rand(7, dtype=torch.float64)
     whole = sample_tokens(logits, uniforms, Sampling(top_p=0.9))
-    monkeypatch.setattr(sampler, "_CHUNK_ELEMENTS", 22)
+    monkeypatch.setitem(sampler._CHUNK_ELEMENTS, "cpu", 22)
     tokens, logprobs = sample_tokens(logits, uniforms, Sampling(top_p=0.9))
     assert tokens.equal(whole[0])
     torch.testing.assert_close(logprobs, whole[1])
