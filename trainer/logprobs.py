@@ -8,6 +8,7 @@ computed again: with a small vocabulary, or few tokens.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -52,11 +53,6 @@ def _at_least_float32(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
-def _log_softmax(hidden_RD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, temperature: float) -> Tensor:
-    logits_RV = _at_least_float32(torch.nn.functional.linear(hidden_RD, weight_VD, bias_V))
-    return torch.log_softmax(logits_RV if temperature == 1 else logits_RV.div_(temperature), dim=-1)
-
-
 class _TokenLogprobs(torch.autograd.Function):
     """With p = softmax(z / T): d log p_y / dz = (1[y] - p) / T and dH / dz = -p (log p + H) / T."""
 
@@ -70,15 +66,17 @@ class _TokenLogprobs(torch.autograd.Function):
         temperature: float,
         chunk: int,
     ) -> tuple[Tensor, Tensor]:
+        layer = _OutputLayer(hidden_RD, weight_VD, bias_V, temperature, chunk)
+        log_softmax_CV = layer.buffer()
         logprobs, entropies = [], []
-        for rows_RD, targets in zip(
-            torch.split(hidden_RD, chunk), torch.split(targets_R, chunk), strict=True
-        ):
-            log_softmax_RV = _log_softmax(rows_RD, weight_VD, bias_V, temperature)
-            logprobs.append(log_softmax_RV.gather(-1, targets[:, None]).squeeze(-1))
-            entropies.append(log_softmax_RV.exp().mul_(log_softmax_RV).sum(-1).neg())
+        for part in layer.parts():
+            log_softmax = log_softmax_CV[: part.stop - part.start]
+            logits = layer.logits(part)
+            torch.log_softmax(logits, -1, out=log_softmax)
+            logprobs.append(log_softmax.gather(-1, targets_R[part, None]).squeeze(-1))
+            entropies.append(torch.exp(log_softmax, out=logits).mul_(log_softmax).sum(-1).neg_())
         logprobs_R, entropies_R = torch.cat(logprobs), torch.cat(entropies)
-        kept_RV = log_softmax_RV if len(logprobs) == 1 else None
+        kept_RV = log_softmax_CV if len(logprobs) == 1 else None
         ctx.save_for_backward(hidden_RD, weight_VD, bias_V, targets_R, entropies_R, kept_RV)
         ctx.temperature, ctx.chunk = temperature, chunk
         ctx.set_materialize_grads(False)
@@ -96,31 +94,32 @@ class _TokenLogprobs(torch.autograd.Function):
         wide = torch.promote_types(weight_VD.dtype, torch.float32)
         grad_weight = torch.zeros_like(weight_VD, dtype=wide) if needs_weight else None
         grad_bias = torch.zeros_like(bias_V, dtype=wide) if needs_bias and bias_V is not None else None
-        for start in range(0, len(targets_R), ctx.chunk):
-            part = slice(start, start + ctx.chunk)
-            log_softmax_RV = (
-                _log_softmax(hidden_RD[part], weight_VD, bias_V, ctx.temperature)
-                if kept_RV is None
-                else kept_RV
-            )
-            grad_RV = log_softmax_RV.exp()
+        layer = _OutputLayer(hidden_RD, weight_VD, bias_V, ctx.temperature, ctx.chunk)
+        grad_CV = layer.buffer()
+        for part in layer.parts():
+            grad_RV = grad_CV[: part.stop - part.start]
             if grad_entropies_R is None:
                 assert grad_logprobs_R is not None
+                if kept_RV is None:
+                    torch.softmax(layer.logits(part), -1, out=grad_RV)
+                else:
+                    torch.exp(kept_RV, out=grad_RV)
                 grad_RV.mul_(-grad_logprobs_R[part, None])
             else:
+                log_softmax_RV = torch.log_softmax(layer.logits(part), -1) if kept_RV is None else kept_RV
                 factor_RV = (log_softmax_RV + entropies_R[part, None]).mul_(grad_entropies_R[part, None])
                 if grad_logprobs_R is not None:
                     factor_RV.add_(grad_logprobs_R[part, None])
-                grad_RV.mul_(factor_RV.neg_())
+                torch.exp(log_softmax_RV, out=grad_RV).mul_(factor_RV.neg_())
             if grad_logprobs_R is not None:
                 grad_RV.scatter_add_(1, targets_R[part, None], grad_logprobs_R[part, None].to(grad_RV.dtype))
             if ctx.temperature != 1:
                 grad_RV.div_(ctx.temperature)
             grad_RV = grad_RV.to(weight_VD.dtype)
             if grad_hidden is not None:
-                grad_hidden[part] = grad_RV @ weight_VD
+                torch.mm(grad_RV, weight_VD, out=grad_hidden[part])
             if grad_weight is not None:
-                grad_weight += grad_RV.T @ hidden_RD[part]
+                _add_product(grad_weight, grad_RV.T, hidden_RD[part])
             if grad_bias is not None:
                 grad_bias += grad_RV.sum(0)
         return (
@@ -131,3 +130,49 @@ class _TokenLogprobs(torch.autograd.Function):
             None,
             None,
         )
+
+
+class _OutputLayer:
+    """The logits of a chunk of tokens at a time, always in the same memory.
+
+    Chunks are so large that the C library would give their memory back and get it again, zeroed by the kernel, for
+    every one of them: with 150k words that took longer than the products.
+    """
+
+    def __init__(
+        self, hidden_RD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, temperature: float, chunk: int
+    ) -> None:
+        self.hidden_RD, self.weight_VD, self.bias_V = hidden_RD, weight_VD, bias_V
+        self.temperature, self.chunk = temperature, min(chunk, len(hidden_RD))
+        self._logits_CV: Tensor | None = None
+
+    def parts(self) -> Iterator[slice]:
+        """The chunks."""
+        count = len(self.hidden_RD)
+        return (slice(start, min(start + self.chunk, count)) for start in range(0, count, self.chunk))
+
+    def buffer(self) -> Tensor:
+        """Room for the values of a chunk, in at least float32."""
+        wide = torch.promote_types(self.weight_VD.dtype, torch.float32)
+        return self.hidden_RD.new_empty(self.chunk, len(self.weight_VD), dtype=wide)
+
+    def logits(self, part: slice) -> Tensor:
+        """At the temperature; they are there until the next ones are asked for."""
+        if self._logits_CV is None:
+            self._logits_CV = self.buffer()
+        out = self._logits_CV[: part.stop - part.start]
+        rows = self.hidden_RD[part]
+        if out.dtype != self.weight_VD.dtype:
+            out.copy_(torch.nn.functional.linear(rows, self.weight_VD, self.bias_V))
+        elif self.bias_V is None:
+            torch.mm(rows, self.weight_VD.T, out=out)
+        else:
+            torch.addmm(self.bias_V, rows, self.weight_VD.T, out=out)
+        return out if self.temperature == 1 else out.div_(self.temperature)
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
