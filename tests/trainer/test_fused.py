@@ -24,20 +24,21 @@ from transformers import (
 
 from tests.trainer.test_policy import SMALL, grouped_sequences
 from trainer.attention import short_attention
-from trainer.fused import FusedParts, rms_norm, rotate
+from trainer.fused import FusedParts, gated_mlp, rms_norm, rotate
 from trainer.policy import Policy
 
-MODELS: dict[str, tuple[Any, Any, int]] = {
+MODELS: dict[str, tuple[Any, Any, int, int]] = {
     # Two norms a layer and one at the end; Qwen3's queries and keys, and Gemma2's answers, have norms too.
-    "llama": (LlamaForCausalLM, LlamaConfig, 5),
-    "qwen3": (Qwen3ForCausalLM, Qwen3Config, 9),
-    "gemma": (GemmaForCausalLM, GemmaConfig, 5),
-    "gemma2": (Gemma2ForCausalLM, Gemma2Config, 9),
+    # Gemma's MLPs have a gelu.
+    "llama": (LlamaForCausalLM, LlamaConfig, 5, 2),
+    "qwen3": (Qwen3ForCausalLM, Qwen3Config, 9, 2),
+    "gemma": (GemmaForCausalLM, GemmaConfig, 5, 0),
+    "gemma2": (Gemma2ForCausalLM, Gemma2Config, 9, 0),
 }
 
 
 def build(name: str) -> Any:
-    kind, config, _ = MODELS[name]
+    kind, config, *_ = MODELS[name]
     torch.manual_seed(0)
     model = kind(config(**SMALL))
     with torch.no_grad():
@@ -71,6 +72,40 @@ def test_rotation_is_the_formula_and_its_gradient() -> None:
     assert torch.autograd.gradcheck(lambda inputs: rotate(inputs, cos, sin), (states,))
 
 
+def test_gated_mlp_is_the_formula_and_its_gradient() -> None:
+    torch.manual_seed(4)
+    states = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    gate, up = (torch.randn(5, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    down = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
+    opened = states @ gate.T
+    expected = (opened * opened.sigmoid() * (states @ up.T)) @ down.T
+    torch.testing.assert_close(gated_mlp(states, gate, up, down), expected, rtol=1e-12, atol=1e-12)
+    assert torch.autograd.gradcheck(gated_mlp, (states, gate, up, down))
+    # As partly frozen models are given it.
+    for learnt in range(4):
+        inputs = [
+            item.detach().requires_grad_(place == learnt)
+            for place, item in enumerate((states, gate, up, down))
+        ]
+        assert torch.autograd.gradcheck(gated_mlp, inputs)
+
+
+def test_gated_mlp_keeps_two_of_its_inner_states() -> None:
+    """And leaves them as they are, so that a graph that is retained gives the same gradient again."""
+    kept: list[Tensor] = []
+    weights = [torch.randn(shape, requires_grad=True) for shape in ((50, 4), (50, 4), (4, 50))]
+    states = torch.randn(7, 4, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: (kept.append(tensor), tensor)[1], lambda x: x
+    ):
+        mixed = gated_mlp(states, *weights)
+    assert [tuple(tensor.shape) for tensor in kept].count((7, 50)) == 2
+    first, second = (
+        torch.autograd.grad(mixed.sum(), (states, *weights), retain_graph=True) for _ in range(2)
+    )
+    assert all(map(torch.equal, first, second))
+
+
 def test_short_attention_is_torchs_and_its_gradient() -> None:
     torch.manual_seed(3)
     states = [torch.randn(2, 3, 5, width, dtype=torch.float64, requires_grad=True) for width in (4, 4, 2)]
@@ -81,9 +116,9 @@ def test_short_attention_is_torchs_and_its_gradient() -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_norm_and_the_rotation_have_a_replacement(name: str) -> None:
+def test_every_norm_and_mlp_and_the_rotation_have_a_replacement(name: str) -> None:
     parts = FusedParts(build(name))
-    assert len(parts.norms) == MODELS[name][2]
+    assert (len(parts.norms), len(parts.mlps)) == MODELS[name][2:]
     assert len(parts.rotaries) == 1
 
 
@@ -112,6 +147,7 @@ def test_the_model_is_as_it_was_outside() -> None:
     parts = FusedParts(model)
     source = sys.modules[type(model).__module__]
     own, norm = source.apply_rotary_pos_emb, model.model.norm  # type: ignore[attr-defined]
+    mlp = model.model.layers[1].mlp
 
     def fail() -> None:
         with parts.in_use():
@@ -119,6 +155,7 @@ def test_the_model_is_as_it_was_outside() -> None:
                 pass
             assert source.apply_rotary_pos_emb is not own  # type: ignore[attr-defined]
             assert "forward" in norm.__dict__
+            assert "forward" in mlp.__dict__
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -134,6 +171,7 @@ def test_other_types_go_through_the_models_own_parts(dtype: torch.dtype) -> None
     before = model(input_ids=ids).logits
     parts = FusedParts(model)
     assert parts.norms
+    assert parts.mlps
     assert parts.rotaries
     with parts.in_use():
         assert torch.equal(before, model(input_ids=ids).logits)
@@ -150,3 +188,14 @@ def test_what_computes_something_else_is_left_alone() -> None:
     parts = FusedParts(cohere)
     assert not parts.norms
     assert not parts.rotaries
+
+
+def test_an_mlp_with_biases_hooks_or_adapters_is_left_alone() -> None:
+    biased = LlamaForCausalLM(LlamaConfig(**SMALL, mlp_bias=True))
+    assert not FusedParts(biased).mlps
+    hooked = build("llama")
+    hooked.model.layers[0].mlp.up_proj.register_forward_hook(lambda *_: None)
+    assert [module for module, _ in FusedParts(hooked).mlps] == [hooked.model.layers[1].mlp]
+    peft = pytest.importorskip("peft", reason="peft is not installed")
+    adapted = peft.get_peft_model(build("llama"), peft.LoraConfig(r=2, target_modules=["down_proj"]))
+    assert not FusedParts(adapted).mlps
