@@ -102,10 +102,12 @@ class ModelForward:
 
     def shares_prompts(self, tokens: int) -> bool:
         """Whether the samples of prompts with so many tokens at most should share them; found by trying."""
+        if not self._one_token:
+            return False
         config = self.config
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        return self._one_token and tokens * heads * width >= _WORTH_SHARING and self._can_share
+        return tokens * heads * width >= _WORTH_SHARING and self._can_share
 
     @cached_property
     def _can_share(self) -> bool:
