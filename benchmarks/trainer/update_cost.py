@@ -110,7 +110,11 @@ def our_update(model: Qwen2ForCausalLM, options: argparse.Namespace) -> Callable
         model, settings, objective, temperature=1.0, max_tokens=options.response, steps=100, seed=0
     )
     samples = make_samples(options)
-    return lambda: void(learner.update(samples, 50))
+
+    def update() -> None:
+        learner.update(samples, step=50)
+
+    return update
 
 
 def plain_update(model: Qwen2ForCausalLM, options: argparse.Namespace) -> Callable[[], None]:
@@ -134,14 +138,10 @@ def plain_update(model: Qwen2ForCausalLM, options: argparse.Namespace) -> Callab
 
 
 def clipped_loss(logprobs: Tensor, advantage: float) -> Tensor:
-    """Of the first update, whose old policy is the policy itself; summed over the tokens."""
+    """Of the first update, whose old policy is the policy itself; summed over the `[T]` tokens."""
     ratio = (logprobs - logprobs.detach()).exp()
     clipped = ratio.clamp(1 - CLIP_LOW, 1 + CLIP_HIGH)
     return -torch.minimum(ratio * advantage, clipped * advantage).sum()
-
-
-def void(_: object) -> None:
-    """Let go of a result."""
 
 
 def trial(who: str, options: argparse.Namespace) -> None:
