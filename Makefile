@@ -32,10 +32,10 @@ demo: $(RUN_ENV)/.installed
 	@echo "(for the commands above: . $(RUN_ENV)/bin/activate)"
 
 test: $(DEV_ENV)/.installed
-	$(DEV_ENV)/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow and not vllm and not docker and not ray and not distributed"
+	OMP_NUM_THREADS=1 $(DEV_ENV)/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow and not vllm and not docker and not ray and not distributed"
 
 test-slow: $(DEV_ENV)/.installed
-	$(DEV_ENV)/bin/python -m pytest -q -m "(slow or distributed) and not vllm and not docker and not ray"
+	OMP_NUM_THREADS=1 $(DEV_ENV)/bin/python -m pytest -q -m "(slow or distributed) and not vllm and not docker and not ray"
 
 lint: $(DEV_ENV)/.installed
 	$(DEV_ENV)/bin/ruff check .
